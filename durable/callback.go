@@ -1,0 +1,149 @@
+package durable
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// MaxOpenCallbacks bounds the callbacks of one execution that wait for a
+// result.
+const MaxOpenCallbacks = 500
+
+// Callback is a promise that somebody outside completes, once.
+type Callback[T any] struct {
+	k  *call
+	id string
+}
+
+// CallbackOption sets how a callback behaves.
+type CallbackOption func(*callbackOptions)
+
+type callbackOptions struct{ timeout time.Duration }
+
+// WithCallbackTimeout makes the callback fail with ErrCallbackTimeout when
+// nobody has completed it after d. A result that the store accepted first
+// wins, whatever the clocks say.
+func WithCallbackTimeout(d time.Duration) CallbackOption {
+	return func(o *callbackOptions) { o.timeout = d }
+}
+
+// CreateCallback opens a callback and returns at once. Its ID, which nobody
+// can guess, is stable on replays; hand it out in a step, before whose body
+// the callback is durable. It accepts one result, by
+// Engine.CompleteCallback or Engine.FailCallback, from then on until it is
+// completed, times out, or the execution ends.
+func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*Callback[T], error) {
+	var o callbackOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.timeout < 0 {
+		return nil, Permanent(fmt.Errorf("%w: callback %q has timeout %v", ErrInvalid, name, o.timeout))
+	}
+	k, err := ctx.begin(OpCallback, "", name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer k.end()
+	a := ctx.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case k.op != nil && k.op.end == EntryCancel && k.op.key == "":
+		return nil, a.stopped(k.op)
+	case k.op != nil:
+	case ctx.reached() != nil:
+		k.recordCancelled()
+		return nil, a.stopped(k.op)
+	case a.journal.open >= MaxOpenCallbacks:
+		ctx.scope.pos-- // it was not recorded, so its place is free
+		return nil, Permanent(fmt.Errorf("%w: %d are open already, %q would be one more", ErrTooManyCallbacks, MaxOpenCallbacks, name))
+	default:
+		e := k.entry(EntryStart)
+		e.Timeout = o.timeout
+		e.Payload = []byte(fmt.Sprintf("cb%d-%s", e.Op, rand.Text()))
+		k.record(e)
+		a.open = append(a.open, k.op.key)
+	}
+	return &Callback[T]{k: k, id: callbackID(a.id.ID, k.op.key)}, nil
+}
+
+// ID returns what somebody outside needs to complete the callback.
+func (c *Callback[T]) ID() string { return c.id }
+
+// Result waits, durably, until the callback is completed, and returns its
+// result: the same one on every replay. A callback that was failed, or timed
+// out, returns a *CallbackError; a cancelled execution ErrCancelled.
+func (c *Callback[T]) Result() (T, error) {
+	var zero T
+	k := c.k
+	if !k.c.scope.busy.CompareAndSwap(false, true) {
+		return zero, Permanent(fmt.Errorf("%w: result of callback %q", ErrNested, k.name))
+	}
+	defer k.end()
+	k.c.a.mu.Lock()
+	halted := k.c.a.halted != nil
+	k.c.a.mu.Unlock()
+	if halted {
+		return zero, ErrSuspended
+	}
+	if err := k.settle(); err != nil {
+		return zero, err
+	}
+	switch {
+	case k.op.end == EntryTimeout:
+		return zero, &CallbackError{Callback: k.name, Err: ErrCallbackTimeout}
+	case k.op.err != nil:
+		return zero, &CallbackError{Callback: k.name, Err: k.op.err}
+	}
+	return decodeResult[T](k.c, k.path, k.op.payload)
+}
+
+// callbackID packs where a callback lives into one opaque word.
+func callbackID(execution, key string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(execution + "\x00" + key))
+}
+
+func parseCallbackID(id string) (execution, key string, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(id)
+	if err == nil {
+		if execution, key, ok := strings.Cut(string(b), "\x00"); ok && execution != "" && strings.HasPrefix(key, "cb") {
+			return execution, key, nil
+		}
+	}
+	return "", "", fmt.Errorf("%w: %.60q is not a callback ID", ErrNotOpen, id)
+}
+
+// CompleteCallback completes a callback with a result. The first completion
+// wins: later ones get a *DeliveredError. ErrNotOpen when there is no such
+// callback, or it has timed out; ErrEnded when the execution has. A nil error
+// means that the result is durable and the execution will see it.
+func (e *Engine) CompleteCallback(ctx context.Context, callbackID string, result any) error {
+	payload, err := encodeValue(result, e.opts.MaxPayload)
+	if err != nil {
+		return fmt.Errorf("complete callback: %w", err)
+	}
+	return e.deliverCallback(ctx, callbackID, payload, nil)
+}
+
+// FailCallback completes a callback with an error, which its Result returns
+// inside a *CallbackError. The rules of CompleteCallback hold.
+func (e *Engine) FailCallback(ctx context.Context, callbackID string, failure error) error {
+	if failure == nil {
+		failure = errors.New("failed")
+	}
+	return e.deliverCallback(ctx, callbackID, nil, toStored(failure))
+}
+
+func (e *Engine) deliverCallback(ctx context.Context, callbackID string, payload []byte, failure *Error) error {
+	execution, key, err := parseCallbackID(callbackID)
+	if err != nil {
+		return err
+	}
+	return e.deliver(ctx, &Delivery{ID: execution, Key: key, Kind: DeliverCallback, Payload: payload, Error: failure})
+}

@@ -1,0 +1,48 @@
+package durable
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"reflect"
+)
+
+// encodeValue returns the stored form of v: JSON, and nothing at all for a
+// type that carries nothing.
+func encodeValue(v any, limit int) ([]byte, error) {
+	if t := reflect.TypeOf(v); t != nil && t.Kind() == reflect.Struct && t.NumField() == 0 {
+		return nil, nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, Permanent(fmt.Errorf("durable: %T cannot be stored as JSON: %w", v, err))
+	}
+	if string(b) == "null" {
+		return nil, nil
+	}
+	if len(b) > limit {
+		return nil, Permanent(fmt.Errorf("%w: %T takes %d bytes, the limit is %d: store it elsewhere and pass a reference", ErrTooLarge, v, len(b), limit))
+	}
+	return b, nil
+}
+
+// decodeValue reads the stored form back into a T.
+func decodeValue[T any](b []byte) (T, error) {
+	var v T
+	if len(bytes.TrimSpace(b)) == 0 {
+		return v, nil
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("durable: stored value does not decode into %T: %w", v, err)
+	}
+	return v, nil
+}
+
+// digest lets two inputs of one execution be compared without showing either.
+func digest(id string, input []byte) []byte {
+	h := hmac.New(sha256.New, []byte(id))
+	h.Write(input)
+	return h.Sum(nil)
+}

@@ -1,0 +1,196 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// write is what one commit does besides taking the pending entries along.
+type write struct {
+	ifSeen bool // refuse when deliveries wait that nobody here has seen
+	renew  bool // move the lease although there is nothing to record
+	status Status
+	due    time.Time
+	park   *Park
+	result []byte
+	err    *Error
+	// extra entries hold only if this very commit lands: what could still be
+	// overtaken by a delivery is not in the journal before it is durable.
+	extra []Entry
+}
+
+// flush makes everything appended so far durable. On return without error it
+// is, and the claim was still held.
+func (a *activation) flush() error { return a.commit(write{status: StatusRunning}) }
+
+// commit writes: one writer per execution, and what others append meanwhile
+// leaves together in the next write. ErrUnseen means that the write was
+// refused because something arrived, which is in the journal now. Any other
+// error means that the activation is over.
+func (a *activation) commit(w write) error {
+	select {
+	case a.token <- struct{}{}:
+	case <-a.eng.hard.Done():
+		return a.eng.hard.Err()
+	}
+	defer func() { <-a.token }()
+	a.mu.Lock()
+	if a.halted != nil {
+		a.mu.Unlock()
+		return a.halted
+	}
+	if len(a.pending) == 0 && w.status == StatusRunning && len(w.extra) == 0 && !w.renew && a.create == nil {
+		a.mu.Unlock()
+		return nil
+	}
+	c, taken := a.build(w)
+	a.mu.Unlock()
+	receipt, err := a.send(c)
+	return a.settle(w, c, taken, receipt, err)
+}
+
+// build makes the commit out of all that is pending. a.mu is held.
+func (a *activation) build(w write) (c *Commit, taken []Entry) {
+	taken = a.pending
+	c = &Commit{
+		ID: a.id.ID, Epoch: a.epoch, Seq: a.seq + 1, Now: now(),
+		Entries: append(taken[:len(taken):len(taken)], w.extra...),
+		Seen:    a.seen, IfSeen: w.ifSeen, Open: a.open, Close: a.closed,
+		Status: w.status, Detail: a.detail, Due: w.due, Progress: a.progress || w.status == StatusParked,
+		Park: w.park, Result: w.result, Error: w.err,
+	}
+	if w.status == StatusSuspended && w.due.IsZero() && a.journal.cancel == nil {
+		c.Due = a.id.Deadline
+	}
+	if w.status == StatusRunning && (w.renew || a.create != nil || a.lease.Sub(c.Now) < a.eng.opts.Lease/2) {
+		c.Lease = c.Now.Add(a.eng.opts.Lease)
+	}
+	a.pending, a.open, a.closed, a.progress = nil, nil, nil, false
+	if a.volatile != nil && a.volatile.Stop() {
+		a.bg.Done()
+	}
+	a.volatile = nil
+	return c, taken
+}
+
+// settle takes in what became of a commit.
+func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrUnseen):
+		a.pending = append(taken, a.pending...)
+		a.open, a.closed = append(c.Open, a.open...), append(c.Close, a.closed...)
+		a.progress = a.progress || c.Progress
+		a.incorporate(receipt.Unseen)
+		return ErrUnseen
+	case err != nil:
+		a.halt(errHaltLost)
+		if errors.Is(err, ErrFenced) || errors.Is(err, ErrEnded) {
+			a.log(slog.LevelWarn, "claim lost", "epoch", a.epoch, "error", err)
+		}
+		return err
+	}
+	a.seq++
+	a.create = nil
+	if !c.Lease.IsZero() {
+		a.lease = c.Lease
+	}
+	for i := range w.extra {
+		if err := a.journal.apply(&w.extra[i]); err != nil {
+			a.inconsistent(err)
+			return err
+		}
+	}
+	if w.status == StatusRunning {
+		a.incorporate(receipt.Unseen)
+		if len(w.extra) > 0 {
+			a.reachBody()
+		}
+		return nil
+	}
+	a.leave(w, c)
+	return nil
+}
+
+// leave notes how the activation left the execution. a.mu is held.
+func (a *activation) leave(w write, c *Commit) {
+	switch {
+	case w.status == StatusSuspended:
+		a.halt(errHaltSuspended)
+		a.eng.wakeAt(c.Due)
+		return
+	case w.status == StatusParked:
+		a.halt(errHaltParked)
+	default:
+		a.halt(errHaltEnded)
+	}
+	a.final = &Head{Identity: a.id, Status: w.status, Detail: c.Detail, Park: w.park, Result: w.result, Error: w.err}
+}
+
+// send brings a commit to the store and repeats it until its outcome is
+// known: what is known here must be recorded, even after the lease, unless
+// somebody else has taken over. The store recognises its own repeats.
+func (a *activation) send(c *Commit) (Receipt, error) {
+	for n := 0; ; n++ {
+		receipt, err := a.try(c)
+		if err == nil || settled(err) {
+			return receipt, err
+		}
+		if a.create != nil && errors.Is(err, ErrStoreBroken) {
+			a.tell(err) // the caller of Start is there to hear it; nothing has run
+			return Receipt{}, err
+		}
+		a.log(slog.LevelWarn, "write failed, will repeat", "attempt", n+1, "error", err)
+		a.eng.trouble(err)
+		select {
+		case <-time.After(storeBackoff(n)):
+		case <-a.eng.hard.Done():
+			a.tell(err)
+			return Receipt{}, err
+		}
+	}
+}
+
+func (a *activation) try(c *Commit) (Receipt, error) {
+	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
+	defer cancel()
+	if a.create == nil {
+		return a.eng.store.Commit(ctx, c)
+	}
+	a.create.Now, a.create.First = c.Now, c
+	err := a.eng.store.Create(ctx, a.create)
+	if err == nil || settled(err) {
+		a.tell(err)
+	}
+	return Receipt{}, err
+}
+
+// tell informs Start of what became of the first write.
+func (a *activation) tell(err error) {
+	select {
+	case a.born <- err:
+	default:
+	}
+}
+
+// settled tells whether a store's error is an answer rather than the lack of
+// one.
+func settled(err error) bool {
+	for _, answer := range []error{ErrFenced, ErrUnseen, ErrEnded, ErrExists, ErrNotFound, ErrNotDue, ErrNotEnded, ErrDelivered, ErrNotOpen, ErrRevision, ErrInboxFull} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
+
+// storeBackoff is the pause after the n-th failed try of a store call: full
+// jitter up to 20 ms × 2^n, at most 5 s, at least 5 ms.
+func storeBackoff(n int) time.Duration {
+	most := min(20*time.Millisecond<<min(n, 10), 5*time.Second)
+	return 5*time.Millisecond + rand.N(most)
+}

@@ -1,0 +1,183 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+)
+
+// Context is the handle through which a handler calls operations. It belongs
+// to one activation and one goroutine, and is of no use inside the body of a
+// step, which gets a plain context.Context instead.
+//
+// The embedded context.Context carries values; it is not cancelled when the
+// execution is: operations then return ErrCancelled, at the same place on
+// every replay.
+type Context struct {
+	context.Context
+	a     *activation
+	scope *scope
+	// shielded: cancel and deadline do not reach operations on this handle.
+	shielded bool
+}
+
+// scope is a sequence of positions under one parent.
+type scope struct {
+	id    scopeID
+	path  string // of the parent, ending in "/", or "" at the root
+	pos   int64
+	names map[string]int
+	busy  atomic.Bool
+}
+
+func (a *activation) newScope(parent int64, kind Scope, path string) *scope {
+	return &scope{id: scopeID{parent, kind}, path: path, names: map[string]int{}}
+}
+
+// ExecutionID returns the ID of the execution.
+func (c *Context) ExecutionID() string { return c.a.id.ID }
+
+// Shielded returns a handle to the same place in the execution that cancel
+// and deadline do not reach: its operations run as if nobody had asked.
+func (c *Context) Shielded() *Context {
+	s := *c
+	s.shielded = true
+	return &s
+}
+
+// Unwinding returns a handle for the way out: shielded, and with positions of
+// its own, so that what is undone never shifts what went forward. There is
+// one per parent context; call it once.
+func (c *Context) Unwinding() *Context {
+	return &Context{
+		Context: c.Context, a: c.a, shielded: true,
+		scope: c.a.newScope(c.scope.id.parent, ScopeUnwind, c.scope.path),
+	}
+}
+
+// SetStatus sets the execution's custom status. It costs no write: the next
+// one carries it. It is not recorded; a replay sets it again.
+func (c *Context) SetStatus(status string) {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	if c.a.halted == nil {
+		c.a.detail = status
+	}
+}
+
+// Cancelled returns the *CancelledError with which operations answer now that
+// the execution was asked to stop, or nil. On a replay it is not nil from the
+// beginning, so it may decide only what comes after the last operation: the
+// engine asks the handler again when a cancel arrives before the end is
+// recorded.
+func (c *Context) Cancelled() error {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	if err := c.a.cancelled(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// reached returns why operations on this handle must not run, or nil.
+// a.mu is held.
+func (c *Context) reached() error {
+	if c.shielded {
+		return nil
+	}
+	if err := c.a.cancelled(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// call is one operation of the handler on its way through the engine.
+type call struct {
+	c    *Context
+	id   opID
+	typ  OpType
+	sub  string
+	name string
+	link int64
+	path string     // of names: <parent's path><name>, with #n from the second use on
+	op   *operation // nil until its first entry
+}
+
+// begin takes the next position for an operation and compares it with the
+// journal. Every successful begin is followed by end. a.mu is not held.
+func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error) {
+	a := c.a
+	if len(name) > MaxNameLength {
+		return nil, Permanent(fmt.Errorf("%w: the name of %s %.40q… has %d bytes, the limit is %d", ErrInvalid, typ, name, len(name), MaxNameLength))
+	}
+	if !c.scope.busy.CompareAndSwap(false, true) {
+		return nil, Permanent(fmt.Errorf("%w: %s %q", ErrNested, typ, name))
+	}
+	k := &call{c: c, typ: typ, sub: sub, name: name, link: link}
+	a.mu.Lock()
+	if a.halted != nil { // a deferred function, on the way out of the activation
+		a.mu.Unlock()
+		k.end()
+		return nil, ErrSuspended
+	}
+	c.scope.pos++
+	c.scope.names[name]++
+	k.id = opID{c.scope.id, c.scope.pos}
+	k.path = c.scope.path + name
+	if n := c.scope.names[name]; n > 1 || name == "" {
+		k.path += "#" + strconv.Itoa(n)
+	}
+	k.op = a.journal.byID[k.id]
+	mismatch := k.op != nil && (k.op.typ != typ || k.op.subtype != sub || k.op.name != name)
+	// There is always room for the way out, and for asking a person.
+	full := k.op == nil && len(a.journal.ops) >= a.eng.opts.MaxOperations && c.scope.id.scope != ScopeUnwind && typ != OpPark
+	a.mu.Unlock()
+	switch {
+	case mismatch:
+		a.parkAndExit(a.bug(ParkNondeterminism, k.path, &NondeterminismError{
+			Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", c.scope.path, k.id.pos),
+			Have: k.op.describe(), Want: describeOp(typ, sub, name),
+		}))
+	case full:
+		k.end()
+		return nil, Permanent(fmt.Errorf("%w: %s %q would be number %d", ErrTooManyOperations, typ, name, a.eng.opts.MaxOperations+1))
+	}
+	return k, nil
+}
+
+func (k *call) end() { k.c.scope.busy.Store(false) }
+
+// key is the idempotency key of the operation: stable across attempts,
+// activations, hosts and positions.
+func (k *call) key() string { return k.c.a.id.ID + "/1/" + k.path }
+
+// entry returns an entry about this operation; the operation's first one says
+// which it is. a.mu is held.
+func (k *call) entry(kind EntryKind) Entry {
+	e := Entry{Kind: kind, At: now()}
+	if k.op != nil {
+		e.Op = k.op.num
+		return e
+	}
+	e.First, e.Op = true, int64(len(k.c.a.journal.ops))+1
+	e.Parent, e.Scope, e.Pos = k.id.parent, k.id.scope, k.id.pos
+	e.Type, e.Subtype, e.Name, e.Link = k.typ, k.sub, k.name, k.link
+	return e
+}
+
+// record appends an entry about this operation. a.mu is held.
+func (k *call) record(e Entry) {
+	k.c.a.append(e)
+	if k.op == nil {
+		k.op = k.c.a.journal.byID[k.id]
+	}
+}
+
+// recordCancelled ends an operation that cancel reached before it started.
+// a.mu is held.
+func (k *call) recordCancelled() {
+	e := k.entry(EntryCancel)
+	e.NoEffect = true
+	k.record(e)
+}

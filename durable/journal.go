@@ -1,0 +1,266 @@
+package durable
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// journal is the memory of one execution: what its entries add up to. Entries
+// reach it through apply alone, those that were loaded and those that this
+// activation appends, so that a replay and the first run see the same.
+type journal struct {
+	ops    []*operation // by number, from 1 at index 0
+	byID   map[opID]*operation
+	counts map[scopeID]int64 // operations recorded per scope
+	byKey  map[string]*operation
+	open   int                  // callbacks that accept a result
+	timed  map[int64]*operation // waits and callbacks that a time will end
+
+	park   *Park  // over what the engine itself parked, until a verb
+	cancel *Entry // the request to stop, or the deadline that passed
+	length int64
+}
+
+// scopeID names a sequence of positions: those of one parent, on the way in
+// or on the way out.
+type scopeID struct {
+	parent int64
+	scope  Scope
+}
+
+// opID is the identity of an operation in replay.
+type opID struct {
+	scopeID
+	pos int64
+}
+
+// operation is the state of one operation.
+type operation struct {
+	id      opID
+	num     int64
+	typ     OpType
+	subtype string
+	name    string
+	first   time.Time // when it started first
+
+	// Steps.
+	attempt  int       // last one started
+	running  bool      // that attempt has a start and no end
+	since    time.Time // start of that attempt
+	timeout  time.Duration
+	epoch    int64 // claim under which it runs
+	unknown  bool  // the last attempt ended with its outcome unknown
+	rejected bool  // the last attempt is proven to have had no effect
+	doubt    bool  // some attempt is not proven to have had no effect
+	lost     int   // attempts lost in crashes since the last budget was given
+	retryAt  time.Time
+	repeat   bool // the last attempt runs again, under its number
+
+	until time.Time // end of a wait, timeout of a callback; zero is none
+	key   string    // of a callback's delivery
+
+	done    bool
+	end     EntryKind
+	payload []byte
+	err     *Error
+	ended   time.Time
+}
+
+func newJournal() journal {
+	return journal{byID: map[opID]*operation{}, counts: map[scopeID]int64{}, byKey: map[string]*operation{}, timed: map[int64]*operation{}}
+}
+
+// load applies entries read from a store.
+func (j *journal) load(entries []Entry) error {
+	for i := range entries {
+		if err := j.apply(&entries[i]); err != nil {
+			return fmt.Errorf("durable: journal entry %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// apply folds one more entry into the state.
+func (j *journal) apply(e *Entry) error {
+	j.length++
+	if e.Op == 0 {
+		return j.applyToExecution(e)
+	}
+	if e.First {
+		if e.Op != int64(len(j.ops))+1 {
+			return fmt.Errorf("operation %d follows operation %d", e.Op, len(j.ops))
+		}
+		j.add(e)
+	}
+	if e.Op < 1 || e.Op > int64(len(j.ops)) {
+		return fmt.Errorf("no operation %d", e.Op)
+	}
+	op := j.ops[e.Op-1]
+	if op.done {
+		return fmt.Errorf("operation %d (%s %q) has ended already", e.Op, op.typ, op.name)
+	}
+	j.advance(op, e)
+	return nil
+}
+
+// applyToExecution folds in what concerns the execution as a whole.
+func (j *journal) applyToExecution(e *Entry) error {
+	switch e.Kind {
+	case EntryCancel, EntryTimeout:
+		if j.cancel == nil {
+			j.cancel = e
+		}
+	case EntryParked:
+		j.park = &Park{}
+		return json.Unmarshal(e.Payload, j.park)
+	case EntryVerb:
+		return j.act(e)
+	}
+	return nil
+}
+
+// act applies an operator's verb to the operation over which the engine
+// parked, if there is one.
+func (j *journal) act(e *Entry) error {
+	var d Decision
+	if err := json.Unmarshal(e.Payload, &d); err != nil {
+		return err
+	}
+	park := j.park
+	j.park = nil
+	if park == nil || park.Op == 0 {
+		return nil
+	}
+	if park.Op > int64(len(j.ops)) {
+		return fmt.Errorf("no operation %d", park.Op)
+	}
+	op := j.ops[park.Op-1]
+	switch {
+	case d.Verb == VerbRetry:
+		op.lost = 0
+	case d.Verb == VerbResolve && d.NoEffect:
+		op.doubt, op.unknown = false, false
+		op.finish(&Entry{Kind: EntryFailure, At: e.At, Error: toStored(ErrResolvedNoEffect)})
+	case d.Verb == VerbResolve:
+		op.finish(&Entry{Kind: EntryResult, At: e.At, Payload: d.Output})
+	}
+	return nil
+}
+
+// nextAttempt is the number of the attempt that comes next.
+func (op *operation) nextAttempt() int {
+	if op.repeat {
+		return op.attempt
+	}
+	return op.attempt + 1
+}
+
+func (j *journal) add(e *Entry) {
+	id := opID{scopeID{e.Parent, e.Scope}, e.Pos}
+	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, first: e.At}
+	j.ops = append(j.ops, op)
+	j.byID[id] = op
+	j.counts[id.scopeID] = max(j.counts[id.scopeID], e.Pos)
+	switch {
+	case e.Type == OpWait && e.Kind == EntryStart:
+		op.until = e.At.Add(e.Timeout)
+	case e.Type == OpCallback && e.Kind == EntryStart:
+		op.key = string(e.Payload)
+		if e.Timeout > 0 {
+			op.until = e.At.Add(e.Timeout)
+		}
+		j.byKey[op.key] = op
+		j.open++
+	}
+	if !op.until.IsZero() {
+		j.timed[op.num] = op
+	}
+}
+
+// advance is the state machine of operations.
+func (j *journal) advance(op *operation, e *Entry) {
+	switch e.Kind {
+	case EntryStart:
+		op.attempt, op.running, op.repeat = e.Attempt, e.Attempt > 0, false
+		op.since, op.timeout, op.epoch = e.At, e.Timeout, e.Epoch
+		return
+	case EntryResult, EntryVerb:
+		op.finish(e)
+	case EntryFailure, EntryTimeout, EntryLost:
+		op.unknown, op.rejected = e.Kind != EntryFailure, e.NoEffect
+		op.doubt = op.doubt || !e.NoEffect
+		op.running, op.err = false, e.Error
+		if e.Kind == EntryLost && e.Attempt == 0 {
+			op.repeat = true
+			op.lost++
+		}
+		if e.Retry {
+			op.retryAt = e.At.Add(e.Delay)
+			return
+		}
+		op.finish(e)
+	case EntryCancel:
+		if op.running {
+			op.doubt = op.doubt || !e.NoEffect
+			op.unknown = !e.NoEffect
+		}
+		op.finish(e)
+	}
+	if op.done {
+		delete(j.timed, op.num)
+		if op.typ == OpCallback {
+			j.open--
+		}
+	}
+}
+
+func (op *operation) finish(e *Entry) {
+	op.done, op.running = true, false
+	op.end, op.payload, op.err, op.ended = e.Kind, e.Payload, e.Error, e.At
+}
+
+// describe names an operation in errors.
+func (op *operation) describe() string {
+	return describeOp(op.typ, op.subtype, op.name)
+}
+
+func describeOp(t OpType, subtype, name string) string {
+	s := t.String()
+	if subtype != "" {
+		s += " (" + subtype + ")"
+	}
+	return fmt.Sprintf("%s %q", s, name)
+}
+
+// nextTimer is the earliest end of an open wait, or timeout of an open
+// callback; zero when there is none.
+func (j *journal) nextTimer() time.Time {
+	var next time.Time
+	for _, op := range j.timed {
+		next = earliest(next, op.until)
+	}
+	return next
+}
+
+// due returns the operations that time ends at t, in order of their start.
+func (j *journal) due(t time.Time) []*operation {
+	var due []*operation
+	for _, op := range j.timed {
+		if !op.until.After(t) {
+			due = append(due, op)
+		}
+	}
+	slices.SortFunc(due, func(a, b *operation) int { return cmp.Compare(a.num, b.num) })
+	return due
+}
+
+// earliest is the earlier of two times, of which zero means never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

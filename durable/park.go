@@ -1,0 +1,90 @@
+package durable
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// Decision is what an operator decided about a parked execution.
+type Decision struct {
+	Verb Verb `json:"verb"`
+	// Output, with resolve: the operation happened and this is its result.
+	Output json.RawMessage `json:"output,omitempty"`
+	// NoEffect, with resolve: the operation had no effect and never will.
+	NoEffect bool `json:"no_effect,omitempty"`
+	// Force, with retry: also under an idempotency key that has expired.
+	Force  bool   `json:"force,omitempty"`
+	Actor  string `json:"-"`
+	Reason string `json:"-"`
+}
+
+// Park suspends the execution until an operator has decided, and returns the
+// decision, now and on every replay. Neither cancel nor other deliveries wake
+// a parked execution. The write that parks is conditional on nothing: what
+// arrived meanwhile is seen after the decision.
+func (c *Context) Park(name string, p Park) (Decision, error) {
+	k, err := c.begin(OpPark, "", name, 0)
+	if err != nil {
+		return Decision{}, err
+	}
+	defer k.end()
+	a := c.a
+	if k.op == nil {
+		p.At = now()
+		payload, err := json.Marshal(p)
+		if err != nil {
+			return Decision{}, fmt.Errorf("park: %w", err)
+		}
+		a.mu.Lock()
+		e := k.entry(EntryStart)
+		e.Payload = payload
+		k.record(e)
+		a.mu.Unlock()
+	}
+	if !k.op.done {
+		// Either new, or claimed without a verb, which no store lets happen
+		// in earnest: then it parks once more.
+		_ = a.commit(write{status: StatusParked, park: &p})
+		runtime.Goexit()
+	}
+	var d Decision
+	if err := json.Unmarshal(k.op.payload, &d); err != nil {
+		return Decision{}, fmt.Errorf("durable: stored decision of %q: %w", k.path, err)
+	}
+	return d, nil
+}
+
+// park parks the execution from within the engine, and ends the activation.
+// The handler meets the same place again once an operator has acted.
+func (a *activation) park(p Park) {
+	p.At = now()
+	payload, err := json.Marshal(p)
+	if err != nil { // a Park holds nothing that JSON cannot
+		payload = []byte("{}")
+	}
+	err = a.commit(write{status: StatusParked, park: &p, extra: []Entry{{Kind: EntryParked, At: p.At, Payload: payload}}})
+	if err == nil || errors.Is(err, errHaltParked) {
+		a.eng.opts.Logger.Error("parked", "execution", a.id.ID, "reason", string(p.Reason), "operation", p.Operation, "message", p.Message)
+	}
+}
+
+// parkAndExit parks and ends the handler's goroutine.
+func (a *activation) parkAndExit(p Park) {
+	a.park(p)
+	runtime.Goexit()
+}
+
+// bug is the Park of an execution whose code is wrong.
+func (a *activation) bug(reason ParkReason, path string, err error) Park {
+	return Park{Reason: reason, Operation: path, Message: err.Error(), Verbs: []Verb{VerbResume}}
+}
+
+// crashLoop is the Park of an execution that ends its process again and again.
+func (a *activation) crashLoop() Park {
+	return Park{
+		Reason: ParkCrashLoop, Verbs: []Verb{VerbResume},
+		Message: fmt.Sprintf("%d activations in a row ended with their process and recorded no result", a.crashes),
+	}
+}

@@ -1,0 +1,135 @@
+package durable
+
+import "time"
+
+// Identity is what never changes about an execution.
+type Identity struct {
+	ID          string
+	Definition  string
+	Version     string // of the definition
+	Fingerprint string // of the definition's shape, if it has one
+	Input       []byte // as the codec wrote it
+	Digest      []byte // HMAC of the input, to compare two starts by
+	Created     time.Time
+	Deadline    time.Time // of the whole execution; zero is none
+}
+
+// Head is what a store holds of an execution, journal and inbox apart.
+type Head struct {
+	Identity
+
+	Status Status
+	Detail string // custom status, set by the handler's layer
+	Park   *Park  // why, while parked
+	Result []byte // once succeeded
+	Error  *Error // once ended otherwise
+	Ended  time.Time
+
+	Revision    int64     // number of journal entries
+	Activations int64     // claims so far, the born one included
+	Due         time.Time // when somebody must look; zero is never
+
+	// The claim.
+	Owner string
+	Epoch int64
+	Seq   int64 // of the last commit under Epoch
+	Lease time.Time
+
+	// SafeEpoch: no code of an activation up to this epoch can still run,
+	// because each of them ended cleanly or its owner is proven dead. It
+	// rises by one claim at a time and never skips an epoch.
+	SafeEpoch int64
+	// Crashes counts claims that found the activation before unfinished,
+	// since the last commit with Progress.
+	Crashes int
+
+	Delivered int64 // deliveries accepted so far
+	Seen      int64 // deliveries that are in the journal
+}
+
+// Record is a head with all that replay needs.
+type Record struct {
+	Head
+	Journal    []Entry
+	Inbox      []Delivery           // not yet seen, in order of arrival
+	Heartbeats map[string]time.Time // last one by callback key
+}
+
+// Status is the life cycle of an execution.
+type Status uint8
+
+// The statuses. The numbers are part of the stored form.
+const (
+	StatusPending   Status = 1 // created, never claimed
+	StatusRunning   Status = 2 // claimed by an owner
+	StatusSuspended Status = 3 // waits for a time, a delivery or a worker
+	StatusParked    Status = 4 // waits for a person
+
+	// The ended ones: nothing is accepted any more.
+	StatusSucceeded Status = 16
+	StatusFailed    Status = 17
+	StatusCancelled Status = 18
+	StatusTimedOut  Status = 19
+)
+
+// Ended tells whether an execution in this status accepts nothing any more.
+func (s Status) Ended() bool { return s >= StatusSucceeded }
+
+func (s Status) String() string {
+	switch s {
+	case StatusPending:
+		return "pending"
+	case StatusRunning:
+		return "running"
+	case StatusSuspended:
+		return "suspended"
+	case StatusParked:
+		return "parked"
+	case StatusSucceeded:
+		return "succeeded"
+	case StatusFailed:
+		return "failed"
+	case StatusCancelled:
+		return "cancelled"
+	case StatusTimedOut:
+		return "timed-out"
+	}
+	return "unknown"
+}
+
+// Park says why an execution waits for a person and what that person may do.
+type Park struct {
+	Reason    ParkReason `json:"reason"`
+	Op        int64      `json:"op,omitempty"`        // number of the operation concerned, if the engine parked over one
+	Operation string     `json:"operation,omitempty"` // path of the operation concerned
+	Message   string     `json:"message"`
+	// Stuck: effects stand that should not, or may stand.
+	Stuck bool `json:"stuck,omitempty"`
+	// Key is the idempotency key of the parked operation, Since when it was
+	// first used, KeyLifetime how long participants honour it (0: unknown).
+	Key         string        `json:"key,omitempty"`
+	Since       time.Time     `json:"since,omitzero"`
+	KeyLifetime time.Duration `json:"key_lifetime,omitempty"`
+	Verbs       []Verb        `json:"verbs"` // what ends it
+	At          time.Time     `json:"at"`
+}
+
+// ParkReason names why an execution is parked.
+type ParkReason string
+
+// The reasons that the engine itself has; layers above add their own.
+const (
+	ParkNondeterminism ParkReason = "nondeterminism"
+	ParkPanic          ParkReason = "panic"
+	ParkCrashLoop      ParkReason = "crash-loop"
+)
+
+// Verb is an operator's act on a parked execution.
+type Verb string
+
+// The verbs.
+const (
+	VerbRetry   Verb = "retry"   // new attempts for the parked operation
+	VerbResolve Verb = "resolve" // states the outcome of an operation in doubt
+	VerbResume  Verb = "resume"  // goes on, after a deploy
+)

@@ -1,0 +1,210 @@
+package durable
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the port through which the engine keeps executions: one record
+// each, changed by single atomic writes. Package storetest is its definition
+// in code; an implementation that passes storetest.Run is a store.
+//
+// Every method is atomic on one record and safe for concurrent use. A Store
+// holds no clock: arguments carry Now. Times in entries are kept to the
+// microsecond, all others to the millisecond or finer, and a store that rounds
+// Due or Lease rounds up, or pollers would find work that can't be claimed
+// yet. When a write's answer is lost, the
+// engine sends the same argument again, and the store must recognise its own
+// earlier write (Create and Claim by Owner, Commit by Epoch and Seq, Deliver
+// by Nonce) and answer as if it were the first time.
+//
+// An error that wraps none of this package's sentinels means "outcome
+// unknown": the engine repeats the call until it has an answer.
+type Store interface {
+	// Create puts a record if its ID is free, else ErrExists. With c.First the
+	// record is born claimed and its first commit lands in the same write.
+	Create(ctx context.Context, c *Create) error
+
+	// Claim takes ownership of a record that is due (or whose owner is proven
+	// dead), raises its epoch and returns everything that replay needs.
+	// ErrNotDue, ErrEnded, ErrNotFound.
+	Claim(ctx context.Context, c *Claim) (*Record, error)
+
+	// Commit is the only journal write. It returns the deliveries that the
+	// owner has not seen, also when it recognises its own earlier write and
+	// when it refuses with ErrUnseen. ErrFenced when the epoch or the sequence
+	// is not the current one; on an ended record also, or under the last epoch
+	// only, ErrEnded.
+	Commit(ctx context.Context, c *Commit) (Receipt, error)
+
+	// Deliver puts something from outside into the inbox. The first delivery
+	// by Key wins; later ones get a *DeliveredError naming the winner; the
+	// winner's own repeat gets nil. ErrNotFound, ErrEnded, ErrNotOpen,
+	// ErrRevision, ErrInboxFull.
+	Deliver(ctx context.Context, d *Delivery) error
+
+	// Due lists executions of one definition version that are due by q.Now,
+	// earliest first, and tells when the next one will be.
+	Due(ctx context.Context, q *DueQuery) (DuePage, error)
+
+	// Load reads a record: with LoadHead no journal and no input.
+	// ErrNotFound.
+	Load(ctx context.Context, id string, what Load) (*Record, error)
+
+	// List pages through heads in order of ID.
+	List(ctx context.Context, q *ListQuery) (ListPage, error)
+
+	// Delete removes an ended record; ErrNotEnded otherwise, ErrNotFound.
+	Delete(ctx context.Context, id string) error
+}
+
+// Create is the argument of Store.Create.
+type Create struct {
+	Identity
+	Now   time.Time
+	Owner string // nonce of this call: a repeat with the same one is the same write
+
+	// Due is when a worker must look at the record first. Ignored with First.
+	Due time.Time
+
+	// First makes the record born claimed by Owner at epoch 1; First.Seq is 1.
+	First *Commit
+}
+
+// Claim is the argument of Store.Claim.
+type Claim struct {
+	ID    string
+	Owner string // nonce of this call: a repeat with the same one is the same claim
+	Now   time.Time
+	Lease time.Time // until when the claim holds unless a commit moves it
+}
+
+// Commit is the argument of Store.Commit: one batch of the journal and the
+// state of the head after it.
+type Commit struct {
+	ID    string
+	Epoch int64
+	Seq   int64 // 1 for the first commit of a claim, then without gaps
+	Now   time.Time
+
+	Entries []Entry
+
+	// Seen says that all deliveries up to this sequence number are in the
+	// journal with this batch. The store drops them from the inbox.
+	Seen int64
+	// IfSeen refuses the commit with ErrUnseen, changing nothing, when the
+	// inbox holds a delivery after Seen (heartbeats apart).
+	IfSeen bool
+
+	// Open and Close name callback keys that begin and cease to accept
+	// deliveries. A key that was won stays won.
+	Open, Close []string
+
+	// Status after this commit. StatusRunning keeps the claim; any other
+	// value releases it.
+	Status Status
+	Detail string // custom status, kept by the head
+
+	// Lease moves the lease of a running record; zero leaves lease and due.
+	Lease time.Time
+	// Due is when a record that is no longer running must be looked at; zero
+	// is never. Ignored while running (then due is the lease) and at the end.
+	// The store makes it Now when unseen deliveries are waiting; for a record
+	// that parks, when one of them is a verb.
+	Due time.Time
+
+	// Progress sets the crash count back to zero.
+	Progress bool
+
+	Park   *Park  // with StatusParked: why
+	Result []byte // with StatusSucceeded
+	Error  *Error // with the other ended statuses
+}
+
+// Receipt is what a commit brings back.
+type Receipt struct {
+	Unseen []Delivery // deliveries after Commit.Seen, in order of arrival
+}
+
+// Delivery is something from outside an execution: a callback's result, a
+// cancel, an operator's verb.
+type Delivery struct {
+	ID    string // of the execution
+	Key   string // what it competes for: the first delivery by this key wins
+	Nonce string // identifies this delivery: its own repeat succeeds
+	Kind  DeliveryKind
+	Now   time.Time
+
+	Payload []byte
+	Error   *Error
+	Actor   string
+	Reason  string
+
+	// Revision, for a verb, is the length of the journal on which it was
+	// decided; ErrRevision when the record is not parked there any more.
+	Revision int64
+
+	// Seq is the place in the order of arrival, given by the store from 1.
+	Seq int64
+}
+
+// DeliveryKind says what a delivery is, and so what it needs and wakes.
+type DeliveryKind uint8
+
+// The kinds of deliveries. The numbers are part of the stored form.
+const (
+	// DeliverCallback completes an open callback; its Key must be open.
+	DeliverCallback DeliveryKind = 1
+	// DeliverHeartbeat keeps an open callback alive: it replaces the last
+	// one, takes no place in the inbox and wakes nobody.
+	DeliverHeartbeat DeliveryKind = 2
+	// DeliverCancel asks the execution to stop. There is always room for it.
+	DeliverCancel DeliveryKind = 3
+	// DeliverVerb is an operator's act on a parked execution. There is always
+	// room for it, and it alone makes a parked record due.
+	DeliverVerb DeliveryKind = 4
+)
+
+// MaxInbox is the number of unseen deliveries that an execution holds; cancel
+// and verbs have room beyond it.
+const MaxInbox = 64
+
+// DueQuery is the argument of Store.Due.
+type DueQuery struct {
+	Definition, Version string
+	Now                 time.Time
+	Limit               int    // at most this many; 0 is 100
+	Cursor              string // Next of the page before
+}
+
+// DuePage is a page of executions that are due.
+type DuePage struct {
+	IDs  []string
+	Next string // cursor of the next page; "" when this is the last
+	// Later is when the next execution not yet due becomes so: a hint for
+	// pollers, zero when unknown or never.
+	Later time.Time
+}
+
+// Load says what Store.Load reads.
+type Load uint8
+
+// What Store.Load can read.
+const (
+	LoadHead Load = iota // the head and the inbox, without input and journal
+	LoadAll
+)
+
+// ListQuery is the argument of Store.List. Empty fields match everything.
+type ListQuery struct {
+	Definition string
+	Statuses   []Status
+	Limit      int    // 0 is 100
+	Cursor     string // Next of the page before
+}
+
+// ListPage is a page of heads in order of ID.
+type ListPage struct {
+	Heads []Head
+	Next  string // "" when this is the last page
+}

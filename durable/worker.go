@@ -1,0 +1,366 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Run serves the registered definitions: it claims what is due, runs it, and
+// looks for more, until ctx ends. Then it drains: no step starts any more,
+// running ones have Options.DrainTimeout to finish, and what is left is
+// handed over durably. It returns nil after everything that it started has
+// returned. An engine runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.running || e.isDraining() {
+		e.mu.Unlock()
+		return fmt.Errorf("%w: this engine runs already, or has run: make another", ErrInvalid)
+	}
+	e.running = true
+	e.mu.Unlock()
+	e.poll(ctx)
+	e.drain()
+	return nil
+}
+
+// poll looks for due work until ctx ends.
+func (e *Engine) poll(ctx context.Context) {
+	pause := e.opts.PollMin
+	for ctx.Err() == nil {
+		found, later, err := e.sweep(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			e.opts.Logger.Warn("looking for due work failed, will repeat", "error", err)
+			e.trouble(err)
+			pause = min(2*pause, 5*e.opts.PollMax)
+		case found:
+			pause = e.opts.PollMin
+		default:
+			pause = min(2*pause, e.opts.PollMax)
+		}
+		jittered := pause*3/4 + rand.N(pause/2+1)
+		e.mu.Lock()
+		e.nextPoll = earliest(now().Add(jittered), later)
+		e.mu.Unlock()
+		e.sleep(ctx)
+	}
+}
+
+// sleep waits until nextPoll, which may come nearer meanwhile.
+func (e *Engine) sleep(ctx context.Context) {
+	for {
+		e.mu.Lock()
+		left := e.nextPoll.Sub(now())
+		e.mu.Unlock()
+		if left <= 0 {
+			return
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-timer.C:
+		case <-e.retime:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// kick makes the poller look at t at the latest.
+func (e *Engine) kick(t time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.Before(e.nextPoll) {
+		e.nextPoll = t
+		select {
+		case e.retime <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wakeAt is kick for something that becomes due at t; zero is never.
+func (e *Engine) wakeAt(t time.Time) {
+	if !t.IsZero() {
+		e.kick(t)
+	}
+}
+
+// freed looks for more work if some was left for lack of slots.
+func (e *Engine) freed() {
+	e.mu.Lock()
+	backlog := e.backlog
+	e.backlog = false
+	e.mu.Unlock()
+	if backlog {
+		e.kick(now())
+	}
+}
+
+// sweep claims what is due of every registered definition, as far as slots
+// go. later is when something will be due that is not yet.
+func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err error) {
+	e.mu.Lock()
+	defs := e.order[:len(e.order):len(e.order)]
+	e.mu.Unlock()
+	for _, def := range defs {
+		q := &DueQuery{Definition: def.name, Version: def.version, Limit: 100}
+		for {
+			q.Now = now()
+			try, cancel := context.WithTimeout(ctx, e.opts.StoreTimeout)
+			page, err := e.store.Due(try, q)
+			cancel()
+			if err != nil {
+				return found, later, fmt.Errorf("due executions of %s@%s: %w", def.name, def.version, err)
+			}
+			later = earliest(later, page.Later)
+			took, full := e.claimAll(def, page.IDs)
+			found = found || took
+			if page.Next == "" || full {
+				break
+			}
+			q.Cursor = page.Next
+		}
+	}
+	return found, later, nil
+}
+
+// claimAll begins to run what is due; full means that no slot was left.
+func (e *Engine) claimAll(def *definition, ids []string) (took, full bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range ids {
+		if _, here := e.active[id]; here || now().Before(e.skip[id]) {
+			continue
+		}
+		delete(e.skip, id)
+		select {
+		case e.slots <- struct{}{}:
+		default:
+			e.backlog = true
+			return took, true
+		}
+		took = true
+		e.active[id] = nil
+		e.wg.Add(1)
+		go e.takeOver(def, id)
+	}
+	return took, false
+}
+
+// takeOver claims one execution and drives it. It holds a slot.
+func (e *Engine) takeOver(def *definition, id string) {
+	defer e.wg.Done()
+	a, err := e.claim(def, id)
+	if err == nil && a.crashes >= e.opts.CrashesToAlone && a.crashes < e.opts.CrashesToPark {
+		a.handBack()
+		<-e.slots
+		e.alone(def, id)
+		return
+	}
+	var final *Head
+	if err == nil {
+		e.setActive(id, a)
+		a.run()
+		final = a.final
+	}
+	e.leaveActive(id, final)
+	<-e.slots
+	e.freed()
+}
+
+// alone runs one execution while no other runs code in this process: one that
+// ends its process again and again must not take its neighbours along. It is
+// claimed only once everything else has left, so that a crash meanwhile is not
+// counted against it either.
+func (e *Engine) alone(def *definition, id string) {
+	var final *Head
+	defer func() { e.leaveActive(id, final) }()
+	select {
+	case e.aloneTurn <- struct{}{}:
+		defer func() { <-e.aloneTurn }()
+	case <-e.draining:
+		return
+	}
+	taken := 0
+	defer func() {
+		for range taken {
+			<-e.slots
+		}
+		e.freed()
+	}()
+	for ; taken < cap(e.slots); taken++ {
+		select {
+		case e.slots <- struct{}{}:
+		case <-e.draining:
+			return
+		}
+	}
+	a, err := e.claim(def, id)
+	if err != nil {
+		return
+	}
+	e.opts.Logger.Warn("runs alone after crashes without a result", "execution", id, "crashes", a.crashes)
+	e.setActive(id, a)
+	a.run()
+	final = a.final
+}
+
+func (e *Engine) setActive(id string, a *activation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.active[id] = a
+}
+
+func (e *Engine) claim(def *definition, id string) (*activation, error) {
+	at := now()
+	c := &Claim{ID: id, Owner: e.nonce(), Now: at, Lease: at.Add(e.opts.Lease)}
+	var rec *Record
+	ctx, cancel := context.WithTimeout(e.hard, e.opts.StoreTimeout)
+	defer cancel()
+	err := e.insist(ctx, func(ctx context.Context) (err error) {
+		rec, err = e.store.Claim(ctx, c)
+		return err
+	})
+	switch {
+	case err != nil && settled(err):
+		return nil, err // somebody else was quicker, which is as it should be
+	case err == nil:
+		var a *activation
+		if a, err = e.resume(def, rec); err == nil {
+			return a, nil
+		}
+	}
+	e.opts.Logger.Error("claim failed, will repeat", "execution", id, "error", err)
+	e.trouble(err)
+	e.mu.Lock()
+	e.skip[id] = at.Add(e.opts.Lease)
+	e.mu.Unlock()
+	return nil, err
+}
+
+// drive runs an activation that was born here. It holds a slot.
+func (e *Engine) drive(a *activation) {
+	defer e.wg.Done()
+	a.run()
+	e.leaveActive(a.id.ID, a.final)
+	<-e.slots
+	e.freed()
+}
+
+// leaveActive notes that an execution runs here no more, and tells who waits
+// for it.
+func (e *Engine) leaveActive(id string, final *Head) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.active, id)
+	if w := e.watched[id]; w != nil && final != nil {
+		close(w.moved)
+		delete(e.watched, id)
+	}
+}
+
+// drain ends everything: first in peace, then in order, then at once.
+func (e *Engine) drain() {
+	e.mu.Lock()
+	close(e.draining)
+	e.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		e.wg.Wait()
+		close(ended)
+	}()
+	for _, next := range []func(){func() { e.bodyStop(ErrHostGone) }, e.hardStop} {
+		timer := time.NewTimer(e.opts.DrainTimeout)
+		select {
+		case <-ended:
+		case <-timer.C:
+			next()
+		}
+		timer.Stop()
+	}
+	<-ended
+	e.bodyStop(ErrHostGone)
+	e.hardStop()
+}
+
+// watch is shared by all who wait for one execution.
+type watch struct {
+	moved chan struct{} // closed when it ended or parked here
+	users int
+}
+
+func (e *Engine) watch(id string) *watch {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := e.watched[id]
+	if w == nil {
+		w = &watch{moved: make(chan struct{})}
+		e.watched[id] = w
+	}
+	w.users++
+	return w
+}
+
+func (e *Engine) unwatch(id string, w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w.users--; w.users == 0 && e.watched[id] == w {
+		delete(e.watched, id)
+	}
+}
+
+// outcome waits until an execution has ended or is parked.
+func (e *Engine) outcome(ctx context.Context, id string, a *activation) (*Head, error) {
+	if a != nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if a.final != nil && a.final.Status.Ended() {
+			return a.final, nil
+		}
+	}
+	w := e.watch(id)
+	defer func() { e.unwatch(id, w) }()
+	for pause := e.opts.PollMin; ; pause = min(2*pause, e.opts.PollMax) {
+		moved := w.moved
+		var rec *Record
+		err := e.insist(ctx, func(ctx context.Context) (err error) {
+			rec, err = e.store.Load(ctx, id, LoadHead)
+			return err
+		})
+		switch {
+		case err != nil && !errors.Is(err, ErrStoreBroken):
+			return nil, err
+		case err == nil && (rec.Status.Ended() || rec.Status == StatusParked && !verbWaits(rec)):
+			return &rec.Head, nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-moved:
+			e.unwatch(id, w)
+			w = e.watch(id)
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+// verbWaits tells whether a parked execution is about to go on.
+func verbWaits(rec *Record) bool {
+	for i := range rec.Inbox {
+		if rec.Inbox[i].Kind == DeliverVerb {
+			return true
+		}
+	}
+	return false
+}
