@@ -1,0 +1,95 @@
+// Package compensate is a stack of undo actions and the policy by which they
+// run. It is pure: it neither stores nor repeats anything, and takes the
+// runner of an action as a func. Package saga wires it to a journal; alone it
+// serves as a tidier defer.
+//
+// An action carries the order of the start of what it undoes, and the stack
+// unwinds from the highest order to the lowest: the order in which effects
+// came about decides, never the order in which this process heard of them.
+package compensate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Action is something to undo.
+type Action[T any] struct {
+	Order int64 // of the start of what it undoes, ascending
+	Name  string
+	Value T // what its runner needs
+}
+
+// Policy says what an undo that fails means for the ones after it.
+type Policy uint8
+
+// The policies.
+const (
+	// InOrder stops at the first undo that fails: what came about earlier may
+	// only be undone after it.
+	InOrder Policy = iota
+	// GoOn runs every undo, whatever became of the others: for independent ones.
+	GoOn
+)
+
+// Stack is a stack of actions. The zero value is empty and ready for use. It
+// is not safe for concurrent use.
+type Stack[T any] struct {
+	actions []Action[T]
+}
+
+// Push adds an action. The order of pushes does not matter, except between
+// equal Orders, of which the last one pushed is undone first.
+func (s *Stack[T]) Push(a Action[T]) { s.actions = append(s.actions, a) }
+
+// Len returns the number of actions that are not undone.
+func (s *Stack[T]) Len() int { return len(s.actions) }
+
+// Plan returns the actions in the order in which Unwind would run them.
+func (s *Stack[T]) Plan() []Action[T] {
+	plan := slices.Clone(s.actions)
+	slices.Reverse(plan)
+	slices.SortStableFunc(plan, func(a, b Action[T]) int { return cmp.Compare(b.Order, a.Order) })
+	return plan
+}
+
+// Unwind runs the actions, latest start first, one after the other. Those
+// whose run returned nil leave the stack; those that failed, and those that
+// InOrder did not get to, stay on it, so that Unwind can be called again. The
+// error joins what failed, each an *Error. A context that has ended stops it
+// before the next action.
+func (s *Stack[T]) Unwind(ctx context.Context, p Policy, run func(context.Context, Action[T]) error) error {
+	plan := s.Plan()
+	var left []Action[T]
+	var errs []error
+	for i, a := range plan {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, err)
+			left = append(left, plan[i:]...)
+			break
+		}
+		if err := run(ctx, a); err != nil {
+			errs = append(errs, &Error{Name: a.Name, Err: err})
+			left = append(left, a)
+			if p == InOrder {
+				left = append(left, plan[i+1:]...)
+				break
+			}
+		}
+	}
+	slices.Reverse(left) // so that equal orders keep their places
+	s.actions = left
+	return errors.Join(errs...)
+}
+
+// Error says which undo failed.
+type Error struct {
+	Name string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("undo of %q: %v", e.Name, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }

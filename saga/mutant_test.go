@@ -1,0 +1,115 @@
+package saga_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mutant is an engine with one mistake, each of which has cost somebody an
+// undo. The tests named must fail with it; that is what they are for.
+type mutant struct {
+	name     string
+	file     string // below the module's root
+	old, new string // old must occur exactly once
+	tests    string // of this package, that catch it
+}
+
+var mutants = []mutant{
+	{"acts before its start marker is durable", "durable/step.go",
+		"if s.makeDurable(first && s.o.noReturn) != nil {", "if false {",
+		"TestCrashSlowBodies|TestCrashCancelledDuringStep"},
+	{"unwinds in memory's order", "compensate/stack.go",
+		"	slices.Reverse(plan)\n	slices.SortStableFunc(plan, func(a, b Action[T]) int { return cmp.Compare(b.Order, a.Order) })\n", "	_ = cmp.Compare[int]\n",
+		"TestCrashRejectedAtPivot"},
+	{"undoes what this process remembers to have run", "saga/forward.go",
+		"	if t.class != undoable {\n		return\n	}", "	if t.class != undoable || !ranHere[t.name] {\n		return\n	}",
+		"TestCrashRejectedAtPivot"},
+	{"ignores a cancel accepted during a step", "durable/activation.go",
+		"		if a.journal.cancel == nil {\n			e.Kind, e.Payload = EntryCancel, nil\n			a.append(e)\n		}", "",
+		"TestCrashCancelledDuringStep"},
+	{"runs a pivot over a cancel acknowledged before it", "durable/step.go",
+		"			if s.c.reached() != nil {\n				s.neverRan()\n				s.a.mu.Unlock()\n				return nil\n			}\n", "",
+		"TestCrashCancelledRightBeforePivot"},
+	{"undoes while a lost forward attempt may still run", "durable/step.go",
+		"if op.epoch > s.a.safe {", "if false {",
+		"TestCrashCancelledDuringSlowStep"},
+	{"repeats while a lost forward attempt may still run", "durable/step.go",
+		"if op.epoch > s.a.safe {", "if false {",
+		"TestCrashSlowBodies"},
+	{"undoes while a cancelled forward attempt still runs", "durable/step.go",
+		"		case <-s.a.eng.hard.Done():", "		case <-ctx.Done():\n			return bodyResult{err: ctx.Err()}\n		case <-s.a.eng.hard.Done():",
+		"TestCrashCancelledDuringStep"},
+	{"unwinds past a pivot in doubt", "saga/forward.go",
+		"case t.class == pivot && t.doubt:", "case false:",
+		"TestCrashPivotInDoubtParks"},
+	{"takes a lost attempt for one without effect", "durable/journal.go",
+		"		op.doubt = op.doubt || !e.NoEffect\n		op.running, op.err", "		op.doubt = op.doubt || !e.NoEffect && e.Kind != EntryLost\n		op.running, op.err",
+		"TestCrashRejectedAfterLostAttempt"},
+	{"takes a rejection for proof about earlier attempts", "durable/journal.go",
+		"		op.doubt = op.doubt || !e.NoEffect\n		op.running, op.err", "		op.doubt = !e.NoEffect\n		op.running, op.err",
+		"TestCrashRejectedAfterLostAttempt"},
+}
+
+// TestMutants compiles every mutant and sees the tests fail that guard
+// against it.
+func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the engine once per mutant; -short leaves that out")
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := m.run(t)
+			if err == nil {
+				t.Fatalf("no test noticed:\n%s", out)
+			}
+			if !strings.Contains(out, "--- FAIL") && !strings.Contains(out, "panic: test timed out") {
+				t.Fatalf("it failed without a failing test: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// run runs the mutant's tests over its source.
+func (m *mutant) run(t *testing.T) (string, error) {
+	path, err := filepath.Abs(filepath.Join("..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		t.Fatalf("%s has %d places to mutate, want 1: the mutant is stale", m.file, n)
+	}
+	mutated := strings.Replace(string(source), m.old, m.new, 1)
+	switch {
+	case strings.Contains(m.new, "<-ctx.Done()"):
+		mutated = strings.Replace(mutated, "s.wait(out, deadline", "s.wait(ctx, out, deadline", 1)
+		mutated = strings.Replace(mutated, "wait(out <-chan", "wait(ctx context.Context, out <-chan", 1)
+	case strings.Contains(m.new, "ranHere"):
+		mutated = strings.Replace(mutated, "raw, err := durable.Step(ctx, t.name, r.body(t.body), opts...)",
+			"ranHere := r.ran()\n	raw, err := durable.Step(ctx, t.name, r.body(func(c Context, in In) (json.RawMessage, error) { ranHere[t.name] = true; return t.body(c, in) }), opts...)", 1)
+		mutated = strings.Replace(mutated, "!ranHere[t.name]", "!r.ran()[t.name]", 1)
+		mutated += "\nvar remembered = map[any]map[string]bool{}\n\nfunc (r *run[In]) ran() map[string]bool {\n	if remembered[r] == nil {\n		remembered[r] = map[string]bool{}\n	}\n	return remembered[r]\n}\n"
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mutant.go")
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{file: []byte(mutated), filepath.Join(dir, "overlay.json"): overlay} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=60s", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "^("+m.tests+")$", ".")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

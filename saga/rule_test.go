@@ -1,0 +1,355 @@
+package saga_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/saga"
+	"github.com/clewdev/clew/store/mem"
+)
+
+// ran is what became of a shop's order.
+type ran struct {
+	*shop
+	t     *testing.T
+	e     *durable.Engine
+	sg    *saga.Saga[order, string]
+	store *mem.Store
+	err   error
+	head  durable.Head
+	took  time.Duration
+}
+
+// serve runs one order of a shop, without faults, until it has ended or is
+// parked, and hands it over while the engine still runs.
+func serve(t *testing.T, prepare func(*shop), then func(r *ran)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		prepare(s)
+		r := &ran{shop: s, t: t, sg: s.build(), store: mem.New()}
+		var err error
+		if r.e, err = durable.New(r.store, durable.Options{PollMax: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.e.Register(r.sg); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = r.e.Run(ctx)
+		}()
+		defer func() {
+			cancel()
+			<-done
+		}()
+		start := time.Now()
+		x, err := r.sg.Start(t.Context(), r.e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, r.err = x.Wait(t.Context())
+		r.took = time.Since(start)
+		r.reload()
+		if len(s.wrong) > 0 {
+			t.Errorf("%v; calls: %s", s.wrong, s.history())
+		}
+		then(r)
+	})
+}
+
+func (r *ran) reload() {
+	rec, err := r.store.Load(r.t.Context(), "o1", durable.LoadHead)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.head = rec.Head
+}
+
+// is compares the outcome: the two axes, what stands, and what was undone.
+func (r *ran) is(status, stands, undos string) {
+	r.t.Helper()
+	got := saga.StatusOf(&r.head).String()
+	if got != status || r.verdict(allSteps...) != stands || r.undoOrder() != undos {
+		r.t.Errorf("got %s (%v), standing %s, undone %q; want %s, %s, %q; error: %v; calls: %s",
+			got, r.head.Status, r.verdict(allSteps...), r.undoOrder(), status, stands, undos, r.err, r.history())
+	}
+}
+
+// parked checks that the order is parked for this reason.
+func (r *ran) parked(reason durable.ParkReason) {
+	r.t.Helper()
+	var parked *durable.ParkedError
+	if !errors.As(r.err, &parked) || parked.Park.Reason != reason {
+		r.t.Fatalf("got %v, want parked for %s", r.err, reason)
+	}
+}
+
+// act lets an operator act and waits for what comes of it.
+func (r *ran) act(d durable.Decision) {
+	r.t.Helper()
+	d.Actor, d.Reason = "ada", "test"
+	if err := r.e.Act(r.t.Context(), "o1", r.head.Revision, d); err != nil {
+		r.t.Fatal(err)
+	}
+	_, r.err = r.sg.Attach(r.e, "o1").Wait(r.t.Context())
+	r.reload()
+}
+
+func always(err error) func(saga.Context) error { return func(saga.Context) error { return err } }
+
+// times fails the first n calls.
+func times(n int, err error) func(saga.Context) error {
+	return func(saga.Context) error {
+		if n--; n >= 0 {
+			return err
+		}
+		return nil
+	}
+}
+
+var errOutage = errors.New("outage")
+
+func TestRejectionBeforePivot(t *testing.T) {
+	serve(t, func(s *shop) { s.before["reserve"] = rejecting }, func(r *ran) {
+		r.is("rejected/complete", "none", "authorize") // reserve is proven to have had no effect
+		if r.head.Status != durable.StatusFailed || !strings.Contains(r.err.Error(), "declined") {
+			t.Errorf("got %v, %v", r.head.Status, r.err)
+		}
+	})
+}
+
+func TestRejectionOfFirstStepUndoesNothing(t *testing.T) {
+	serve(t, func(s *shop) { s.before["authorize"] = rejecting }, func(r *ran) {
+		r.is("rejected/complete", "none", "")
+	})
+}
+
+func TestTransientErrorBeforePivotRetriesThenUnwindsInDoubt(t *testing.T) {
+	serve(t, func(s *shop) { s.after["reserve"] = always(errOutage) }, func(r *ran) {
+		r.is("failed/complete", "none", "reserve authorize")
+		if n := strings.Count(r.history(), "reserve") - 1; n != 6 {
+			t.Errorf("%d attempts, want 6", n)
+		}
+	})
+}
+
+func TestTransientErrorThenSuccess(t *testing.T) {
+	serve(t, func(s *shop) { s.before["reserve"] = times(3, errOutage) }, func(r *ran) {
+		r.is("committed/none", "all", "")
+	})
+}
+
+func TestPivotRejected(t *testing.T) {
+	serve(t, func(s *shop) { s.before["capture"] = rejecting }, func(r *ran) {
+		r.is("rejected/complete", "none", "reserve authorize")
+	})
+}
+
+func TestPivotInDoubtIsVerified(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		verdict               saga.Verdict[string]
+		status, stands, undos string
+	}{
+		{"happened", saga.Happened("capture-ed"), "committed/none", "all", ""},
+		{"no effect", saga.NoEffect[string](), "failed/complete", "capture", "reserve authorize"},
+		{"unknown", saga.Unknown[string](), "running/stuck", "authorize+reserve+capture", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			serve(t, func(s *shop) {
+				s.after["capture"] = always(errOutage)
+				s.verify = func(saga.Context) (saga.Verdict[string], error) { return c.verdict, nil }
+			}, func(r *ran) { r.is(c.status, c.stands, c.undos) })
+		})
+	}
+}
+
+func TestPivotRejectedAfterAnAttemptInDoubtIsVerified(t *testing.T) {
+	serve(t, func(s *shop) {
+		s.before["capture"] = func(c saga.Context) error {
+			if c.Attempt() > 1 {
+				return saga.Reject(errDeclined) // says nothing about attempt 1, which took effect
+			}
+			return nil
+		}
+		s.after["capture"] = always(errOutage)
+		s.verify = s.truth
+	}, func(r *ran) { r.is("committed/none", "all", "") })
+}
+
+func TestVerifyIsAskedAgainThroughAnOutage(t *testing.T) {
+	asked := 0
+	serve(t, func(s *shop) {
+		s.after["capture"] = always(errOutage)
+		s.verify = func(c saga.Context) (saga.Verdict[string], error) {
+			if asked++; asked < 8 {
+				return saga.Verdict[string]{}, errOutage
+			}
+			return s.truth(c)
+		}
+	}, func(r *ran) { r.is("committed/none", "all", "") })
+}
+
+func TestPivotInDoubtParksAndIsResolved(t *testing.T) {
+	prepare := func(s *shop) { s.after["capture"] = always(durable.Permanent(errOutage)) }
+	t.Run("happened", func(t *testing.T) {
+		serve(t, prepare, func(r *ran) {
+			r.parked(saga.ParkPivotInDoubt)
+			r.act(durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"by hand"`)})
+			r.is("committed/none", "all", "")
+		})
+	})
+	t.Run("no effect", func(t *testing.T) {
+		serve(t, prepare, func(r *ran) {
+			r.stands["capture"] = 0 // the operator knows
+			r.act(durable.Decision{Verb: durable.VerbResolve, NoEffect: true})
+			r.is("failed/complete", "none", "reserve authorize")
+		})
+	})
+	t.Run("retry", func(t *testing.T) {
+		serve(t, prepare, func(r *ran) {
+			r.after["capture"] = nil
+			r.act(durable.Decision{Verb: durable.VerbRetry})
+			r.is("committed/none", "all", "")
+		})
+	})
+}
+
+func TestOutageAfterPivotIsSatOut(t *testing.T) {
+	serve(t, func(s *shop) { s.before["ship"] = times(12, errOutage) }, func(r *ran) {
+		r.is("committed/none", "all", "")
+	})
+}
+
+func TestFailureAfterPivotParks(t *testing.T) {
+	for name, err := range map[string]error{"rejection": saga.Reject(errDeclined), "transient for a day": errOutage} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, func(s *shop) { s.before["ship"] = always(err) }, func(r *ran) {
+				r.parked(saga.ParkAfterPivot)
+				r.is("running/stuck", "authorize+reserve+capture", "")
+				r.before["ship"] = nil
+				r.act(durable.Decision{Verb: durable.VerbRetry})
+				r.is("committed/none", "all", "")
+			})
+		})
+	}
+}
+
+func TestAfterPivotResolvedByHand(t *testing.T) {
+	serve(t, func(s *shop) { s.before["ship"] = rejecting }, func(r *ran) {
+		r.act(durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"posted it myself"`)})
+		r.is("committed/none", "authorize+reserve+capture", "")
+	})
+}
+
+func TestUndoRetriesThroughAnOutage(t *testing.T) {
+	serve(t, func(s *shop) {
+		s.before["capture"] = rejecting
+		s.before["undo reserve"] = times(9, errOutage)
+	}, func(r *ran) {
+		r.is("rejected/complete", "none", "reserve authorize")
+		if r.took < time.Minute || r.took > time.Hour {
+			t.Errorf("took %v, want minutes", r.took)
+		}
+	})
+}
+
+func TestUndoThatFailsForGoodParksAndKeepsOrder(t *testing.T) {
+	for name, err := range map[string]error{"permanent": durable.Permanent(errOutage), "for a day": errOutage} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, func(s *shop) {
+				s.before["capture"] = rejecting
+				s.before["undo reserve"] = always(err)
+			}, func(r *ran) {
+				r.parked(saga.ParkUndoFailed)
+				r.is("rejected/stuck", "authorize+reserve", "")
+				r.before["undo reserve"] = nil
+				r.act(durable.Decision{Verb: durable.VerbRetry})
+				r.is("rejected/complete", "none", "reserve authorize")
+			})
+		})
+	}
+}
+
+func TestPanicParksAndNeverUnwinds(t *testing.T) {
+	for _, where := range []string{"reserve", "capture", "ship"} {
+		t.Run(where, func(t *testing.T) {
+			serve(t, func(s *shop) {
+				s.verify = s.truth
+				s.before[where] = func(saga.Context) error { panic("oops") }
+			}, func(r *ran) {
+				r.parked(durable.ParkPanic)
+				if r.undoOrder() != "" {
+					t.Errorf("undone: %s", r.undoOrder())
+				}
+				r.before[where] = nil
+				r.act(durable.Decision{Verb: durable.VerbResume})
+				r.is("committed/none", "all", "")
+			})
+		})
+	}
+}
+
+func TestCancelAfterPivotIsRecordedAndFinishesForward(t *testing.T) {
+	serve(t, func(s *shop) { s.takes = 20 * time.Second }, func(r *ran) { r.is("committed/none", "all", "") })
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		s.takes = 5 * time.Second
+		sg := s.build()
+		store := mem.New()
+		e, _ := durable.New(store, durable.Options{})
+		if err := e.Register(sg); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = e.Run(ctx) }()
+		synctest.Wait()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(12 * time.Second) // during capture
+		if err := e.Cancel(ctx, "o1", "customer", "too late"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(ctx); err != nil {
+			t.Errorf("got %v, want a commit", err)
+		}
+		rec, _ := store.Load(ctx, "o1", durable.LoadAll)
+		found := false
+		for _, e := range rec.Journal {
+			found = found || e.Kind == durable.EntryCancel && e.Actor == "customer"
+		}
+		if !found || s.verdict(allSteps...) != "all" {
+			t.Errorf("standing %s, cancel recorded %v; want all, true", s.verdict(allSteps...), found)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestDeadline(t *testing.T) {
+	t.Run("before the pivot unwinds", func(t *testing.T) {
+		serve(t, func(s *shop) { s.takes, s.deadline = 5*time.Second, 7*time.Second }, func(r *ran) {
+			r.is("timed-out/complete", "none", "reserve authorize")
+			if r.head.Status != durable.StatusTimedOut || !errors.Is(r.err, durable.ErrTimedOut) {
+				t.Errorf("got %v, %v", r.head.Status, r.err)
+			}
+		})
+	})
+	t.Run("after the pivot finishes", func(t *testing.T) {
+		serve(t, func(s *shop) { s.takes, s.deadline = 5*time.Second, 12*time.Second }, func(r *ran) {
+			r.is("committed/none", "all", "")
+		})
+	})
+}

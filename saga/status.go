@@ -1,0 +1,101 @@
+package saga
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/clewdev/clew/durable"
+)
+
+// Forwards is the forward axis of a saga's status.
+type Forwards string
+
+// The values of the forward axis.
+const (
+	ForwardRunning   Forwards = "running"
+	ForwardCommitted Forwards = "committed"
+	ForwardRejected  Forwards = "rejected"
+	ForwardFailed    Forwards = "failed"
+	ForwardCancelled Forwards = "cancelled"
+	ForwardTimedOut  Forwards = "timed-out"
+)
+
+// Unwind is the axis of the way back.
+type Unwind string
+
+// The values of the unwinding axis.
+const (
+	UnwindNone     Unwind = "none"
+	UnwindRunning  Unwind = "running"
+	UnwindComplete Unwind = "complete"
+	UnwindStuck    Unwind = "stuck" // parked, with effects that stand
+)
+
+// Status is where a saga is, on both axes.
+type Status struct {
+	Forward Forwards
+	Unwind  Unwind
+}
+
+func (s Status) String() string { return string(s.Forward) + "/" + string(s.Unwind) }
+
+// StatusOf reads a saga's status from the head of its execution.
+func StatusOf(h *durable.Head) Status {
+	forward, unwind, ok := strings.Cut(h.Detail, "/")
+	if !ok {
+		return Status{ForwardRunning, UnwindNone}
+	}
+	return Status{Forwards(forward), Unwind(unwind)}
+}
+
+// The reasons to park that sagas add to the engine's own.
+const (
+	// ParkUndoFailed: an undo failed for good; effects stand.
+	ParkUndoFailed durable.ParkReason = "undo-failed"
+	// ParkAfterPivot: a step after the pivot failed for good.
+	ParkAfterPivot durable.ParkReason = "after-pivot-failed"
+	// ParkPivotInDoubt: nobody can tell whether the pivot happened.
+	ParkPivotInDoubt durable.ParkReason = "pivot-in-doubt"
+	// ParkKeyExpired: a step in doubt before the pivot cannot be repeated
+	// under its key any more, and no Verify tells what became of it.
+	ParkKeyExpired durable.ParkReason = "key-expired"
+)
+
+// Error is how a saga ends that did not commit: everything that stood was
+// undone. It unwraps to what made it unwind.
+type Error struct {
+	Saga    string
+	Forward Forwards
+	Undone  []string // names of the steps that were undone, in that order
+	Err     error
+}
+
+func (e *Error) Error() string {
+	undone := "nothing to undo"
+	if len(e.Undone) > 0 {
+		undone = "undone: " + strings.Join(e.Undone, ", ")
+	}
+	return fmt.Sprintf("saga %q %s: %v (%s)", e.Saga, e.Forward, e.Err, undone)
+}
+func (e *Error) Unwrap() error { return e.Err }
+
+// forwardOf classifies what made a saga unwind.
+func forwardOf(cause error) Forwards {
+	var rejected *rejection
+	switch {
+	case errors.Is(cause, durable.ErrTimedOut):
+		return ForwardTimedOut
+	case errors.Is(cause, durable.ErrCancelled):
+		return ForwardCancelled
+	case errors.As(cause, &rejected):
+		return ForwardRejected
+	}
+	return ForwardFailed
+}
+
+// rejection marks the error of a step whose last attempt was rejected.
+type rejection struct{ err error }
+
+func (e *rejection) Error() string { return e.err.Error() }
+func (e *rejection) Unwrap() error { return e.err }
