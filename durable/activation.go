@@ -99,7 +99,7 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 func (a *activation) run() {
 	defer close(a.done)
 	defer a.cleanup()
-	if a.crashes >= a.eng.opts.CrashesToPark {
+	if a.loops() {
 		a.park(a.crashLoop())
 		return
 	}
@@ -108,6 +108,15 @@ func (a *activation) run() {
 	}
 	for a.once() {
 	}
+}
+
+// loops tells whether so many activations in a row have ended with their
+// process that this one must not even begin. If a step was running each time,
+// the handler gets as far as that step, which parks over itself and knows what
+// a person needs to know; but not for ever.
+func (a *activation) loops() bool {
+	limit := a.eng.opts.CrashesToPark
+	return a.crashes >= limit+2 || a.crashes >= limit && !a.journal.stepOpen()
 }
 
 // handBack gives a claim back without having run anything.

@@ -101,7 +101,7 @@ func (c *Callback[T]) Result() (T, error) {
 	case k.op.err != nil:
 		return zero, &CallbackError{Callback: k.name, Err: k.op.err}
 	}
-	return decodeResult[T](k.c, k.path, k.op.payload)
+	return decodeResult[T](k.c, k.op, k.path, k.op.payload)
 }
 
 // callbackID packs where a callback lives into one opaque word.

@@ -37,7 +37,7 @@ func Child[T any](ctx *Context, name string, fn func(*Context) (T, error)) (T, e
 	case EntryFailure:
 		return zero, &ChildError{Child: name, Err: failure}
 	}
-	return decodeResult[T](ctx, k.path, k.op.payload)
+	return decodeResult[T](ctx, k.op, k.path, k.op.payload)
 }
 
 // open records the start of the context, unless cancel comes first.

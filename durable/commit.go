@@ -62,9 +62,6 @@ func (a *activation) build(w write) (c *Commit, taken []Entry) {
 		Status: w.status, Detail: a.detail, Due: w.due, Progress: a.progress || w.status == StatusParked,
 		Park: w.park, Result: w.result, Error: w.err,
 	}
-	if w.status == StatusSuspended && w.due.IsZero() && a.journal.cancel == nil {
-		c.Due = a.id.Deadline
-	}
 	if w.status == StatusRunning && (w.renew || a.create != nil || a.lease.Sub(c.Now) < a.eng.opts.Lease/2) {
 		c.Lease = c.Now.Add(a.eng.opts.Lease)
 	}

@@ -60,8 +60,9 @@ type Options struct {
 	// MaxOperations bounds the operations of one execution. Default 100,000.
 	MaxOperations int
 
-	// BaseContext is the parent of the contexts that handlers and bodies get;
-	// when it ends, bodies' contexts do. Default context.Background().
+	// BaseContext lends its values to the contexts of handlers and bodies. Its
+	// end means nothing to them: a host that stops must not make steps fail.
+	// Default context.Background().
 	BaseContext context.Context
 
 	// Logger receives what an operator should know; silent by default. Keys
@@ -136,18 +137,18 @@ type Engine struct {
 	values    context.Context // parent of the handlers' contexts
 	wg        sync.WaitGroup  // activations
 
-	mu       sync.Mutex
-	defs     map[string]*definition // by name@version
-	order    []*definition
-	running  bool
-	active   map[string]*activation // nil while being claimed
-	watched  map[string]*watch
-	skip     map[string]time.Time // executions that could not be claimed, and until when
-	backlog  bool                 // due work was left for lack of slots
-	nextPoll time.Time
-	retime   chan struct{} // signals that nextPoll has come nearer
-	lastErr  error
-	lastAt   time.Time
+	mu      sync.Mutex
+	defs    map[string]*definition // by name@version
+	order   []*definition
+	running bool
+	active  map[string]*activation // nil while being claimed
+	watched map[string]*watch
+	skip    map[string]time.Time // executions that could not be claimed, and until when
+	backlog bool                 // due work was left for lack of slots
+	wanted  time.Time            // when somebody wants the poller to look, since its last look began
+	retime  chan struct{}        // signals that wanted has come nearer
+	lastErr error
+	lastAt  time.Time
 }
 
 // New returns an engine over a store.
@@ -164,7 +165,7 @@ func New(store Store, opts Options) (*Engine, error) {
 		values: context.WithoutCancel(opts.BaseContext),
 	}
 	e.hard, e.hardStop = context.WithCancel(context.Background())
-	e.bodies, e.bodyStop = context.WithCancelCause(opts.BaseContext)
+	e.bodies, e.bodyStop = context.WithCancelCause(e.values)
 	return e, nil
 }
 

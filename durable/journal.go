@@ -62,11 +62,12 @@ type operation struct {
 	until time.Time // end of a wait, timeout of a callback; zero is none
 	key   string    // of a callback's delivery
 
-	done    bool
-	end     EntryKind
-	payload []byte
-	err     *Error
-	ended   time.Time
+	resolved bool // an operator stated the outcome
+	done     bool
+	end      EntryKind
+	payload  []byte
+	err      *Error
+	ended    time.Time
 }
 
 func newJournal() journal {
@@ -138,6 +139,7 @@ func (j *journal) act(e *Entry) error {
 		return fmt.Errorf("no operation %d", park.Op)
 	}
 	op := j.ops[park.Op-1]
+	op.resolved = d.Verb == VerbResolve
 	switch {
 	case d.Verb == VerbRetry:
 		op.lost = 0
@@ -220,6 +222,16 @@ func (j *journal) advance(op *operation, e *Entry) {
 func (op *operation) finish(e *Entry) {
 	op.done, op.running = true, false
 	op.end, op.payload, op.err, op.ended = e.Kind, e.Payload, e.Error, e.At
+}
+
+// stepOpen tells whether an attempt has a start and no end.
+func (j *journal) stepOpen() bool {
+	for i := len(j.ops) - 1; i >= 0; i-- {
+		if j.ops[i].running {
+			return true
+		}
+	}
+	return false
 }
 
 // describe names an operation in errors.

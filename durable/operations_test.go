@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -154,13 +155,18 @@ func TestTimeoutEndsTheAttemptsContext(t *testing.T) {
 // TestBodyThatIgnoresItsContext: the next attempt starts once the deadline and
 // the greatest skew have passed.
 func TestBodyThatIgnoresItsContext(t *testing.T) {
+	var mu sync.Mutex // two attempts run at once: that is what this is about
 	var at []time.Time
 	bubble(t, durable.Options{}, func(ctx *durable.Context, _ int) (int, error) {
 		return durable.Step(ctx, "deaf", func(context.Context) (int, error) {
-			if at = append(at, time.Now()); len(at) == 1 {
+			mu.Lock()
+			at = append(at, time.Now())
+			n := len(at)
+			mu.Unlock()
+			if n == 1 {
 				time.Sleep(time.Minute)
 			}
-			return len(at), nil
+			return n, nil
 		}, durable.WithTimeout(3*time.Second), durable.WithRetry(durable.Retry{Initial: time.Millisecond}))
 	}, func(_ *world, _ *durable.Execution[int], out int, err error) {
 		if err != nil || out != 2 {
@@ -486,4 +492,24 @@ func failFrom(ctx context.Context, ids chan string, id string) error {
 		return durable.Permanent(fmt.Errorf("completing a callback that timed out: got %v, want ErrNotOpen", err))
 	}
 	return e.FailCallback(ctx, id, &declined{3})
+}
+
+// TestBaseContextLendsValuesOnly: a host's context that ends with a signal
+// must not make its steps fail.
+func TestBaseContextLendsValuesOnly(t *testing.T) {
+	type key struct{}
+	base, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "lent"))
+	bubble(t, durable.Options{BaseContext: base}, func(ctx *durable.Context, _ int) (int, error) {
+		return durable.Step(ctx, "a", func(ctx context.Context) (int, error) {
+			cancel()
+			if ctx.Value(key{}) != "lent" {
+				t.Error("the value is not there")
+			}
+			return 1, ctx.Err()
+		})
+	}, func(_ *world, _ *durable.Execution[int], out int, err error) {
+		if out != 1 || err != nil {
+			t.Errorf("got %d, %v", out, err)
+		}
+	})
 }

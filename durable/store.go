@@ -33,8 +33,7 @@ type Store interface {
 	// Commit is the only journal write. It returns the deliveries that the
 	// owner has not seen, also when it recognises its own earlier write and
 	// when it refuses with ErrUnseen. ErrFenced when the epoch or the sequence
-	// is not the current one; on an ended record also, or under the last epoch
-	// only, ErrEnded.
+	// is not the current one, ErrEnded on an ended record under its last epoch.
 	Commit(ctx context.Context, c *Commit) (Receipt, error)
 
 	// Deliver puts something from outside into the inbox. The first delivery

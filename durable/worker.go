@@ -42,18 +42,16 @@ func (e *Engine) poll(ctx context.Context) {
 			pause = min(2*pause, e.opts.PollMax)
 		}
 		jittered := pause*3/4 + rand.N(pause/2+1)
-		e.mu.Lock()
-		e.nextPoll = earliest(now().Add(jittered), later)
-		e.mu.Unlock()
-		e.sleep(ctx)
+		e.sleep(ctx, earliest(now().Add(jittered), later))
 	}
 }
 
-// sleep waits until nextPoll, which may come nearer meanwhile.
-func (e *Engine) sleep(ctx context.Context) {
+// sleep waits until the time has come for the next look, or until somebody
+// wants one.
+func (e *Engine) sleep(ctx context.Context, until time.Time) {
 	for {
 		e.mu.Lock()
-		left := e.nextPoll.Sub(now())
+		left := earliest(until, e.wanted).Sub(now())
 		e.mu.Unlock()
 		if left <= 0 {
 			return
@@ -74,8 +72,8 @@ func (e *Engine) sleep(ctx context.Context) {
 func (e *Engine) kick(t time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t.Before(e.nextPoll) {
-		e.nextPoll = t
+	if e.wanted.IsZero() || t.Before(e.wanted) {
+		e.wanted = t
 		select {
 		case e.retime <- struct{}{}:
 		default:
@@ -106,6 +104,7 @@ func (e *Engine) freed() {
 func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err error) {
 	e.mu.Lock()
 	defs := e.order[:len(e.order):len(e.order)]
+	e.wanted = time.Time{}
 	e.mu.Unlock()
 	for _, def := range defs {
 		q := &DueQuery{Definition: def.name, Version: def.version, Limit: 100}
@@ -156,7 +155,7 @@ func (e *Engine) claimAll(def *definition, ids []string) (took, full bool) {
 func (e *Engine) takeOver(def *definition, id string) {
 	defer e.wg.Done()
 	a, err := e.claim(def, id)
-	if err == nil && a.crashes >= e.opts.CrashesToAlone && a.crashes < e.opts.CrashesToPark {
+	if err == nil && a.crashes >= e.opts.CrashesToAlone && !a.loops() {
 		a.handBack()
 		<-e.slots
 		e.alone(def, id)

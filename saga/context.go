@@ -125,6 +125,12 @@ func (o Output[T]) Get(c Context) (T, bool) {
 	return v, true
 }
 
+// decodes tells whether raw is the stored form of a T.
+func decodes[T any](raw json.RawMessage) error {
+	_, err := decode[T](raw)
+	return err
+}
+
 func decode[T any](raw json.RawMessage) (T, error) {
 	var v T
 	if len(raw) == 0 {

@@ -31,7 +31,14 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 	t := &try[In]{step: st}
 	for {
 		raw, err := r.attempt(ctx, t)
+		bad := t.check(raw)
 		switch {
+		case err == nil && bad != nil && t.rep.Resolved:
+			// An operator stated a result of another type: ask again.
+			if done, err := r.inDoubt(ctx, t, r.reason(t), bad); done {
+				return err
+			}
+			continue
 		case err == nil:
 			return r.succeeded(t, raw)
 		case errors.Is(err, durable.ErrSuspended):
@@ -178,6 +185,17 @@ func (r *run[In]) failedAfterPivot(ctx *durable.Context, t *try[In], cause error
 	return r.inDoubt(ctx, t, ParkAfterPivot, cause)
 }
 
+// reason is why a step parks whose outcome a person has to state.
+func (r *run[In]) reason(t *try[In]) durable.ParkReason {
+	switch {
+	case r.pivoted:
+		return ParkAfterPivot
+	case t.class == pivot:
+		return ParkPivotInDoubt
+	}
+	return durable.ParkCrashLoop
+}
+
 // inDoubt parks until a person has said what became of the step, or gives it
 // new attempts.
 func (r *run[In]) inDoubt(ctx *durable.Context, t *try[In], reason durable.ParkReason, cause error) (bool, error) {
@@ -199,6 +217,9 @@ func (r *run[In]) inDoubt(ctx *durable.Context, t *try[In], reason durable.ParkR
 		t.doubt = false
 		return true, cause
 	case d.Verb == durable.VerbResolve:
+		if bad := t.check(d.Output); bad != nil {
+			return r.inDoubt(ctx, t, reason, bad)
+		}
 		return true, r.succeeded(t, d.Output)
 	}
 	t.forced = t.forced || d.Force

@@ -353,3 +353,26 @@ func TestDeadline(t *testing.T) {
 		})
 	})
 }
+
+// TestResolvedWithTheWrongTypeParksAgain: an operator's slip must not end up
+// where no verb reaches it any more.
+func TestResolvedWithTheWrongTypeParksAgain(t *testing.T) {
+	serve(t, func(s *shop) { s.after["capture"] = always(durable.Permanent(errOutage)) }, func(r *ran) {
+		r.act(durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`{"not":"a string"}`)})
+		r.parked(saga.ParkPivotInDoubt)
+		if !strings.Contains(r.err.Error(), "does not decode into string") {
+			t.Errorf("got %v, want it to name the type", r.err)
+		}
+		r.act(durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"by hand"`)})
+		r.is("committed/none", "all", "")
+	})
+}
+
+// TestDeadlineBetweenStepsStopsThePivot: it passes while nothing runs that
+// would notice.
+func TestDeadlineBetweenStepsStopsThePivot(t *testing.T) {
+	serve(t, func(s *shop) {
+		s.deadline = 10 * time.Second
+		s.after["reserve"] = func(saga.Context) error { time.Sleep(10 * time.Second); return nil }
+	}, func(r *ran) { r.is("timed-out/complete", "none", "reserve authorize") })
+}

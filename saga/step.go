@@ -32,6 +32,7 @@ type step[In any] struct {
 	class
 	why    string // of an irreversible one
 	body   func(Context, In) (json.RawMessage, error)
+	check  func(json.RawMessage) error // whether a result is one of this step's
 	verify func(Context, In) (verdict, error)
 	undo   func(UndoContext, In, json.RawMessage, bool) error
 
@@ -61,7 +62,7 @@ type Forward[In, T any] struct {
 func Step[In, T any](s Scope[In], name string, body func(Context, In) (T, error)) *Forward[In, T] {
 	p := s.scope()
 	st := p.declare(name, body == nil)
-	st.body = erase(body)
+	st.body, st.check = erase(body), decodes[T]
 	return &Forward[In, T]{p, st}
 }
 
@@ -211,6 +212,7 @@ func Do[In any](s Scope[In], name string, body func(Context, In) error) *Action[
 	p := s.scope()
 	st := p.declare(name, body == nil)
 	st.body = func(c Context, in In) (json.RawMessage, error) { return nil, body(c, in) }
+	st.check = decodes[struct{}]
 	return &Action[In]{&Forward[In, struct{}]{p, st}}
 }
 
@@ -261,7 +263,7 @@ type PivotStep[In, T any] struct{ f *Forward[In, T] }
 func Pivot[In, T any](s Scope[In], name string, body func(Context, In) (T, error)) *PivotStep[In, T] {
 	p := s.scope()
 	st := p.declare(name, body == nil)
-	st.body = erase(body)
+	st.body, st.check = erase(body), decodes[T]
 	p.classify(st, pivot)
 	return &PivotStep[In, T]{&Forward[In, T]{p, st}}
 }

@@ -99,9 +99,11 @@ func (r *row) commit(c *durable.Commit) ([]durable.Delivery, error) {
 	case c.Epoch == r.Epoch && c.Seq == r.Seq && c.Seq > 0:
 		// Our own earlier write, whatever it made of the record.
 		return unseen, nil
+	case c.Epoch != r.Epoch:
+		return nil, durable.ErrFenced
 	case r.Status.Ended():
 		return nil, durable.ErrEnded
-	case c.Epoch != r.Epoch || c.Seq != r.Seq+1 || r.Status != durable.StatusRunning:
+	case c.Seq != r.Seq+1 || r.Status != durable.StatusRunning:
 		return nil, durable.ErrFenced
 	case c.IfSeen && len(unseen) > 0:
 		return unseen, durable.ErrUnseen

@@ -220,9 +220,13 @@ func nothingAfterTheEnd(k *kit) {
 		k.unchanged(id, func() { k.refuseClaim(id, "w1/"+id, at(99), durable.ErrEnded) })
 		for _, other := range []*durable.Commit{
 			batch(id, 1, 1, durable.StatusRunning), batch(id, 1, 3, durable.StatusRunning),
-			batch(id, 2, 1, durable.StatusRunning), batch(id, 1, 3, durable.StatusSucceeded),
+			batch(id, 1, 3, durable.StatusSucceeded),
 		} {
 			k.refuse(other, durable.ErrEnded)
+		}
+		// An epoch that is not the last one is fenced, whatever became of it all.
+		for _, epoch := range []int64{0, 2} {
+			k.refuse(batch(id, epoch, 1, durable.StatusRunning), durable.ErrFenced)
 		}
 		for _, d := range []*durable.Delivery{
 			callback(id, "open", "n2", at(2)), callback(id, "won", "n3", at(2)), callback(id, "seen", "n3", at(2)),

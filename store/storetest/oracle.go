@@ -82,10 +82,13 @@ func (o oracle) Commit(_ context.Context, c *durable.Commit) (durable.Receipt, e
 	if c.Seq > 0 && c.Seq == s.Seq && c.Epoch == s.Epoch {
 		return durable.Receipt{Unseen: unseen}, nil
 	}
+	if c.Epoch != s.Epoch {
+		return durable.Receipt{}, durable.ErrFenced
+	}
 	if s.Status.Ended() {
 		return durable.Receipt{}, durable.ErrEnded
 	}
-	if s.Status != durable.StatusRunning || c.Epoch != s.Epoch || c.Seq != s.Seq+1 {
+	if s.Status != durable.StatusRunning || c.Seq != s.Seq+1 {
 		return durable.Receipt{}, durable.ErrFenced
 	}
 	if c.IfSeen && len(unseen) > 0 {

@@ -1,0 +1,255 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// settleLost deals with an attempt that an earlier activation started and
+// nobody ended. Nothing about it is decided while it may still run somewhere:
+// not before its process is proven dead or its deadline and the greatest skew
+// of clocks have passed.
+func (s *stepRun) settleLost() {
+	op := s.op
+	if op.epoch > s.a.safe {
+		s.a.await(func() bool { return false }, op.since.Add(op.timeout+s.a.eng.opts.MaxSkew))
+	}
+	s.a.mu.Lock()
+	if s.reachedNow() == nil && !s.o.atMostOnce && op.lost+1 >= s.a.eng.opts.CrashesToPark {
+		s.a.mu.Unlock()
+		// The loss itself stays unrecorded: what the operator says of this
+		// attempt ends the step or gives it a new budget.
+		s.a.parkAndExit(Park{
+			Reason: ParkCrashLoop, Op: op.num, Operation: s.path, Key: s.o.key, Since: op.first, KeyLifetime: s.o.keyLifetime,
+			Message: fmt.Sprintf("%d crashes in a row interrupted this step; its outcome is unknown", op.lost+1),
+			Verbs:   []Verb{VerbRetry, VerbResolve},
+		})
+	}
+	defer s.a.mu.Unlock()
+	if s.reachedNow() != nil {
+		s.recordStopped()
+		return
+	}
+	e := s.entry(EntryLost)
+	e.Error = toStored(ErrAttemptLost)
+	switch {
+	case s.o.atMostOnce && s.o.stopUnknown, s.expired():
+		e.Attempt = op.attempt
+	case s.o.atMostOnce:
+		e.Attempt = op.attempt
+		e.Delay, e.Retry = s.o.retry.next(op.attempt, nil, op.first, now())
+	default:
+		e.Retry = true // without its number: it runs again under the same one
+	}
+	s.record(e)
+}
+
+// attempt runs the next attempt.
+func (s *stepRun) attempt() {
+	first := s.op == nil
+	s.a.mu.Lock()
+	e := s.entry(EntryStart)
+	e.Attempt, e.Epoch, e.Timeout = 1, s.a.epoch, s.o.timeout
+	if !first {
+		e.Attempt = s.op.nextAttempt()
+	}
+	s.record(e)
+	s.a.mu.Unlock()
+	if s.makeDurable(first && s.o.noReturn) != nil {
+		runtime.Goexit() // the activation is over
+	}
+	s.a.mu.Lock()
+	if !s.op.done && (s.reachedNow() != nil || first && s.c.reached() != nil) {
+		s.neverRan()
+	}
+	done := s.op.done
+	s.a.mu.Unlock()
+	if !done {
+		s.execute()
+	}
+}
+
+// neverRan ends the step because a cancel came between its start and its
+// body, which proves that this attempt had no effect. a.mu is held.
+func (s *stepRun) neverRan() {
+	e := s.entry(EntryCancel)
+	e.NoEffect = true
+	s.record(e)
+}
+
+// makeDurable flushes the start marker, and renews marker and lease when the
+// write took so long that either would run out under the body.
+func (s *stepRun) makeDurable(ifSeen bool) error {
+	for {
+		err := s.a.commit(write{ifSeen: ifSeen, status: StatusRunning})
+		if err != nil && !errors.Is(err, ErrUnseen) {
+			return err
+		}
+		s.a.mu.Lock()
+		if err != nil {
+			// The start is in no write yet. If it was a cancel that came, both
+			// leave in the next one, so that no replay finds an attempt that
+			// might have run.
+			if s.c.reached() != nil {
+				s.neverRan()
+				s.a.mu.Unlock()
+				return nil
+			}
+			s.a.mu.Unlock()
+			continue
+		}
+		at := now()
+		held := at.Before(s.a.lease)
+		fresh := at.Sub(s.op.since) <= s.o.timeout/2
+		if !fresh && s.c.reached() == nil {
+			e := s.entry(EntryStart)
+			e.Attempt, e.Epoch, e.Timeout = s.op.attempt, s.a.epoch, s.o.timeout
+			s.record(e)
+		}
+		s.a.mu.Unlock()
+		if held && fresh {
+			return nil
+		}
+		if err := s.a.commit(write{status: StatusRunning, renew: true}); err != nil {
+			return err
+		}
+	}
+}
+
+// body is a step's body that runs now.
+type body struct {
+	cancel  context.CancelCauseFunc
+	reached func() error // why it must stop, or nil; a.mu is held
+}
+
+// reachBody cancels the running body if a cancel concerns it. a.mu is held.
+func (a *activation) reachBody() {
+	if a.body == nil {
+		return
+	}
+	if err := a.body.reached(); err != nil {
+		a.body.cancel(err)
+	}
+}
+
+// outcome of one run of a body.
+type bodyResult struct {
+	payload  []byte
+	err      error
+	panicked string
+	stack    []byte
+}
+
+// execute runs the body and records how it ended.
+func (s *stepRun) execute() {
+	op, a := s.op, s.a
+	deadline := op.since.Add(op.timeout)
+	info := StepInfo{Execution: a.id.ID, Path: s.path, Key: s.o.key, Attempt: op.attempt}
+	base, cancel := context.WithCancelCause(context.WithValue(a.eng.bodies, stepInfoKey{}, info))
+	defer cancel(nil)
+	ctx, stop := context.WithDeadlineCause(base, deadline, ErrAttemptTimeout)
+	defer stop()
+	a.mu.Lock()
+	a.body = &body{cancel: cancel, reached: s.reachedNow}
+	a.reachBody()
+	a.mu.Unlock()
+
+	out := make(chan bodyResult, 1)
+	go runBody(ctx, s.body, out)
+	r := s.wait(out, deadline.Add(a.eng.opts.MaxSkew))
+
+	a.mu.Lock()
+	a.body = nil
+	if r.panicked == "" {
+		s.recordEnd(ctx, r)
+		a.mu.Unlock()
+		return
+	}
+	a.mu.Unlock()
+	a.parkAndExit(a.bug(ParkPanic, s.path, fmt.Errorf("the body panicked: %s\n%s", r.panicked, r.stack)))
+}
+
+func runBody(ctx context.Context, fn func(context.Context) ([]byte, error), out chan<- bodyResult) {
+	r := bodyResult{panicked: "runtime.Goexit in the body"}
+	defer func() {
+		if p := recover(); p != nil {
+			r = bodyResult{panicked: fmt.Sprint(p), stack: debug.Stack()}
+		}
+		out <- r
+	}()
+	payload, err := fn(ctx)
+	r = bodyResult{payload: payload, err: err}
+}
+
+// wait waits for the body to return, at most until the time at which nobody
+// counts on it any more, and keeps the claim meanwhile.
+func (s *stepRun) wait(out <-chan bodyResult, until time.Time) bodyResult {
+	select {
+	case r := <-out: // most bodies are quick
+		return r
+	default:
+	}
+	tick := time.NewTicker(s.a.tickEvery())
+	defer tick.Stop()
+	end := time.NewTimer(until.Sub(now()))
+	defer end.Stop()
+	for {
+		select {
+		case r := <-out:
+			return r
+		case <-tick.C:
+			s.a.keep()
+		case <-s.a.eng.hard.Done():
+			return bodyResult{err: ErrHostGone}
+		case <-end.C:
+			s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
+			return bodyResult{err: ErrAttemptTimeout}
+		}
+	}
+}
+
+// tickEvery is how often a waiting activation looks after its claim and inbox.
+func (a *activation) tickEvery() time.Duration {
+	every := min(a.eng.opts.InboxCheck, a.eng.opts.Lease/4)
+	if left := a.id.Deadline.Sub(now()); !a.id.Deadline.IsZero() && left > 0 {
+		every = min(every, left)
+	}
+	return max(every, time.Millisecond)
+}
+
+// recordEnd records how an attempt ended. a.mu is held.
+func (s *stepRun) recordEnd(ctx context.Context, r bodyResult) {
+	op := s.op
+	if r.err == nil {
+		e := s.entry(EntryResult)
+		e.Attempt, e.Payload = op.attempt, r.payload
+		s.record(e)
+		return
+	}
+	e := s.entry(EntryFailure)
+	e.Attempt, e.Error, e.NoEffect = op.attempt, toStored(r.err), steering(r.err).noEffect
+	cause := context.Cause(ctx)
+	switch {
+	case e.NoEffect:
+	case errors.Is(cause, ErrHostGone), errors.Is(r.err, ErrHostGone):
+		// The body was stopped by this host's end, not by its own: the next
+		// host treats the attempt as lost.
+		return
+	case s.reachedNow() != nil:
+		e.Kind = EntryCancel
+		s.record(e)
+		return
+	case errors.Is(cause, ErrAttemptTimeout):
+		e.Kind = EntryTimeout
+	}
+	if s.o.stopUnknown && e.Kind == EntryTimeout {
+		s.record(e)
+		return
+	}
+	e.Delay, e.Retry = s.o.retry.next(op.attempt, r.err, op.first, now())
+	s.record(e)
+}
