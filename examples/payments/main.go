@@ -1,0 +1,85 @@
+// Payments runs orders through a saga against three participants, which are
+// processes of their own, and then audits the participants' books.
+//
+//	go run ./examples/payments
+//
+// Kill it at any moment and run it again: it finishes what was left.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/clewdev/clew/examples/payments/participant"
+)
+
+// config is what the flags say.
+type config struct {
+	orders      int
+	decline     float64
+	outage      float64
+	db          string
+	stepDelay   time.Duration
+	concurrency int
+	json        bool
+	crashAfter  int64
+	seed        uint64
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == participant.Arg {
+		os.Exit(participant.Main(os.Args[2:]))
+	}
+	cfg, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = run(ctx, cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "payments:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (config, error) {
+	var cfg config
+	f := flag.NewFlagSet("payments", flag.ContinueOnError)
+	f.IntVar(&cfg.orders, "orders", 200, "how many orders to run")
+	f.Float64Var(&cfg.decline, "decline", 0.1, "share of cards that are declined, 0 to 1")
+	f.Float64Var(&cfg.outage, "outage", 0, "share of calls that meet an outage, 0 to 1: a 503, a lost reply, or a delayed request")
+	f.StringVar(&cfg.db, "db", "payments.db", "database of the sagas; the participants' books lie beside it")
+	f.DurationVar(&cfg.stepDelay, "step-delay", 0, "pause in every step before it acts")
+	f.IntVar(&cfg.concurrency, "concurrency", 16, "orders in flight at once")
+	f.BoolVar(&cfg.json, "json", false, "print the result as one JSON object on one line")
+	f.Int64Var(&cfg.crashAfter, "crash-after", 0, "kill this process after so many writes to the database (0: never)")
+	f.Uint64Var(&cfg.seed, "seed", 1, "makes the orders and the outages of a run repeatable")
+	if err := f.Parse(args); err != nil {
+		return cfg, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return cfg, fmt.Errorf("unexpected argument %q: see -help", f.Arg(0))
+	case cfg.orders < 1:
+		return cfg, fmt.Errorf("-orders %d: at least 1", cfg.orders)
+	case cfg.concurrency < 1:
+		return cfg, fmt.Errorf("-concurrency %d: at least 1", cfg.concurrency)
+	case !(cfg.decline >= 0 && cfg.decline <= 1) || !(cfg.outage >= 0 && cfg.outage <= 1):
+		return cfg, fmt.Errorf("-decline %v, -outage %v: shares are between 0 and 1", cfg.decline, cfg.outage)
+	case cfg.stepDelay < 0 || cfg.crashAfter < 0:
+		return cfg, fmt.Errorf("-step-delay %v, -crash-after %d: not below 0", cfg.stepDelay, cfg.crashAfter)
+	case cfg.db == "" || filepath.Base(cfg.db) == ".":
+		return cfg, errors.New("-db needs the path of a file")
+	}
+	return cfg, nil
+}

@@ -1,0 +1,58 @@
+// Package participant is the outside world of the payments example: a card
+// gateway, a warehouse and a ledger. Each is an HTTP service in a process of
+// its own with a SQLite file of its own, so that the saga and its participants
+// fail apart, as they do in life. The package knows nothing of clew: what it
+// holds is evidence about the saga engine from outside of it.
+//
+// # Nouns
+//
+// An effect is something a participant did: an authorization, a reservation, a
+// capture, a shipment, a receipt. A call is one HTTP request for a forward
+// effect, an undo of one, or a verification. A key is what a caller promises
+// to keep the same when it repeats a call. A tombstone is what an undo or a
+// "no effect" leaves for a key that never came: it turns a late arrival away.
+// A fault is a failure the participant commits on purpose.
+//
+// # Use
+//
+// A program that starts participants re-executes itself, so its main begins:
+//
+//	if len(os.Args) > 1 && os.Args[1] == participant.Arg {
+//		os.Exit(participant.Main(os.Args[2:]))
+//	}
+//
+// and later:
+//
+//	world, err := participant.Start(ctx, participant.Config{Path: "payments.db"})
+//	id, err := world.Client().Authorize(ctx, key, attempt, "order-000001", "tok_visa", 1999)
+//	err = world.Close() // waits for calls in hand, also the delayed ones
+//	report, err := participant.Audit("payments.db", 1)
+//
+// # Guarantees
+//
+//   - The same key with the same input gets the stored answer and has no second
+//     effect, also across processes on the same file and across kill -9. The
+//     same key with other input is refused with 422 and recorded.
+//   - An undo reverses its forward effect once. An undo of an unknown forward
+//     key leaves a tombstone; an undo of a refused forward does nothing. After
+//     any of these the forward key can no longer have an effect, except that a
+//     refused one keeps its own refusal.
+//   - A verification that answers "no effect" has made it so: it leaves a
+//     tombstone, too.
+//   - A refusal (declined card, no stock) is decided by the input, has no
+//     effect, and is repeated to whoever repeats the call.
+//   - A call is logged in the transaction of its effect or before it. Effects
+//     and reversals are rows of an append-only table.
+//   - An answer is sent after its transaction has been committed; what was
+//     committed survives the death of every process. Power loss may take the
+//     last transactions.
+//   - A participant ends when its parent does, but first finishes the calls it
+//     holds.
+//
+// # Caveats
+//
+// Participants do not check that the order of business makes sense: a capture
+// of a voided authorization goes through. If they refused what only a wrong
+// saga asks for, the audit would have nothing to find. There is no
+// authentication; they listen on the loopback interface.
+package participant

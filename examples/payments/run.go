@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/examples/payments/participant"
+	"github.com/clewdev/clew/saga"
+	"github.com/clewdev/clew/store/sqlite"
+)
+
+// run does the whole job. Its error is what makes the exit code 1.
+func run(ctx context.Context, cfg config) error {
+	started := time.Now()
+	fmt.Fprintf(os.Stderr, "payments: pid %d, %d orders, %d in flight, sagas in %s\n", os.Getpid(), cfg.orders, cfg.concurrency, cfg.db)
+	db, err := sqlite.Open(cfg.db, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	outside, err := participant.Start(ctx, participant.Config{Path: cfg.db, FaultRate: cfg.outage, Seed: cfg.seed, MinDelay: attemptTimeout + attemptTimeout/4})
+	if err != nil {
+		return err
+	}
+	defer outside.Close()
+	sg, err := payment(outside.Client(), cfg.stepDelay)
+	if err != nil {
+		return err
+	}
+	e, err := durable.New(crashing(db, cfg.crashAfter), durable.Options{Concurrency: cfg.concurrency, DrainTimeout: 5 * time.Second})
+	if err != nil {
+		return err
+	}
+	if err := e.Register(sg); err != nil {
+		return err
+	}
+	parked, err := work(ctx, cfg, e, sg)
+	if err != nil {
+		return err
+	}
+	if err := outside.Close(); err != nil {
+		return err
+	}
+	// Participants of a run that was killed may still be finishing.
+	if err := participant.WaitIdle(ctx, cfg.db); err != nil {
+		return err
+	}
+	audit, err := participant.Audit(cfg.db, cfg.orders)
+	if err != nil {
+		return err
+	}
+	return report(cfg, audit, parked, time.Since(started))
+}
+
+// crew runs orders over an engine that works.
+type crew struct {
+	e      *durable.Engine
+	sg     *saga.Saga[Order, Receipt]
+	bar    progress
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	parked []*durable.ParkedError
+	err    error
+}
+
+// work runs the engine until every order of this run, and whatever an earlier
+// run left in the database, has ended or is parked.
+func work(ctx context.Context, cfg config, e *durable.Engine, sg *saga.Saga[Order, Receipt]) ([]*durable.ParkedError, error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- e.Run(serving) }()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watchStore(serving, e, fail)
+	}()
+	c := &crew{e: e, sg: sg, bar: newProgress(cfg)}
+	c.startAll(ctx, cfg)
+	c.wg.Wait()
+	if c.err == nil {
+		c.finishLeft(ctx)
+	}
+	c.bar.finish()
+	stop()
+	<-watched
+	if err := <-served; err != nil {
+		return nil, err
+	}
+	return c.parked, c.err
+}
+
+// startAll starts the orders, as many at a time as may be in flight.
+func (c *crew) startAll(ctx context.Context, cfg config) {
+	slots := make(chan struct{}, cfg.concurrency)
+	for n := 1; n <= cfg.orders; n++ {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			c.failed(context.Cause(ctx))
+			return
+		}
+		o := newOrder(n, cfg.seed, cfg.decline)
+		c.wg.Add(1)
+		go func() {
+			defer c.wg.Done()
+			defer func() { <-slots }()
+			x, err := c.sg.Start(ctx, c.e, o.ID, o)
+			if err != nil {
+				c.failed(fmt.Errorf("%w%s", err, hint(err)))
+				return
+			}
+			c.await(ctx, x)
+		}()
+		if c.broken() {
+			return
+		}
+	}
+}
+
+// hint says what to do about an error of Start.
+func hint(err error) string {
+	if errors.Is(err, durable.ErrExists) {
+		return " (this database holds a run with another -seed or -decline: pass the same ones, or another -db)"
+	}
+	return ""
+}
+
+// await waits for one order. How it ended is for the audit to say.
+func (c *crew) await(ctx context.Context, x *durable.Execution[Receipt]) {
+	_, err := x.Wait(ctx)
+	var parked *durable.ParkedError
+	switch {
+	case errors.As(err, &parked):
+		c.mu.Lock()
+		c.parked = append(c.parked, parked)
+		c.mu.Unlock()
+	case err != nil && ctx.Err() != nil:
+		c.failed(context.Cause(ctx))
+		return
+	}
+	c.bar.add()
+}
+
+// finishLeft waits for executions of an earlier, larger run.
+func (c *crew) finishLeft(ctx context.Context) {
+	q := &durable.ListQuery{Definition: c.sg.Name(), Statuses: []durable.Status{durable.StatusPending, durable.StatusRunning, durable.StatusSuspended}}
+	for {
+		page, err := c.e.Store().List(ctx, q)
+		if err != nil {
+			c.failed(err)
+			return
+		}
+		for i := range page.Heads {
+			c.await(ctx, c.sg.Attach(c.e, page.Heads[i].ID))
+		}
+		if page.Next == "" {
+			return
+		}
+		q.Cursor = page.Next
+	}
+}
+
+func (c *crew) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func (c *crew) broken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil
+}
+
+// patience is how long the database may refuse writes before this run ends.
+const patience = 5 * time.Second
+
+// watchStore ends the run when the database needs a person. The engine itself
+// would go on trying; nothing is lost either way.
+func watchStore(ctx context.Context, e *durable.Engine, fail context.CancelCauseFunc) {
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+		err := e.Health(2 * patience)
+		switch {
+		case !errors.Is(err, durable.ErrStoreBroken):
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+			fmt.Fprintln(os.Stderr, "payments: the database refuses writes, trying on:", err)
+		case time.Since(since) > patience:
+			fail(fmt.Errorf("gave up after %v: %w; nothing is lost: run the same command again once that is mended", patience, err))
+			return
+		}
+	}
+}
+
+// crashing returns a store that kills this process after its k-th write.
+func crashing(s durable.Store, k int64) durable.Store {
+	if k == 0 {
+		return s
+	}
+	return &crasher{Store: s, left: k}
+}
+
+type crasher struct {
+	durable.Store
+	mu   sync.Mutex
+	done atomic.Int64
+	left int64
+}
+
+func (c *crasher) count() {
+	if c.done.Add(1) == c.left {
+		c.mu.Lock() // for ever
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+func (c *crasher) Create(ctx context.Context, a *durable.Create) error {
+	defer c.count()
+	return c.Store.Create(ctx, a)
+}
+
+func (c *crasher) Claim(ctx context.Context, a *durable.Claim) (*durable.Record, error) {
+	defer c.count()
+	return c.Store.Claim(ctx, a)
+}
+
+func (c *crasher) Commit(ctx context.Context, a *durable.Commit) (durable.Receipt, error) {
+	defer c.count()
+	return c.Store.Commit(ctx, a)
+}
