@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -101,14 +102,16 @@ func work(ctx context.Context, cfg config, e *durable.Engine, sg *saga.Saga[Orde
 // startAll starts the orders, as many at a time as may be in flight.
 func (c *crew) startAll(ctx context.Context, cfg config) {
 	slots := make(chan struct{}, cfg.concurrency)
-	for n := 1; n <= cfg.orders; n++ {
+	// In an order of its own, so that processes that share the file meet at
+	// the end and do not wait for each other's orders from the beginning.
+	for _, n := range rand.Perm(cfg.orders) {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 			c.failed(context.Cause(ctx))
 			return
 		}
-		o := newOrder(n, cfg.seed, cfg.decline)
+		o := newOrder(n+1, cfg.seed, cfg.decline)
 		c.wg.Add(1)
 		go func() {
 			defer c.wg.Done()

@@ -43,7 +43,7 @@ func newOwner(dir string) (owner, error) {
 	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return owner{}, broken(dir, "the directory for locks cannot be made: give the user of this program write permission beside the database (%v)", err)
 	}
-	for range 10 {
+	for range 1000 {
 		var id [8]byte
 		rand.Read(id[:])
 		o := owner{dir: dir, name: hex.EncodeToString(id[:]) + ".lock"}
@@ -53,12 +53,14 @@ func newOwner(dir string) (owner, error) {
 		if err != nil {
 			return owner{}, broken(o.path(), "the lock file cannot be made: see that this user may write there and that the disk is not full (%v)", err)
 		}
-		// A reaper may have taken and removed the file between our creating
-		// and locking it. Then we hold the lock of nothing.
+		// Who sweeps may take and remove the file between our creating and
+		// locking it. Then we hold the lock of nothing, and try another. A
+		// store sweeps once, so this hardly ever happens, let alone twice.
 		if locked && o.held() {
 			return o, nil
 		}
 		o.lock.Close()
+		time.Sleep(100 * time.Microsecond)
 	}
 	return owner{}, fmt.Errorf("sqlite: %s: cannot create a lock file that stays", dir)
 }
