@@ -150,6 +150,9 @@ func (a *activation) cleanup() {
 // before its end was recorded.
 func (a *activation) once() (again bool) {
 	root := &Context{Context: a.eng.values, a: a, scope: a.newScope(0, ScopeForward, "")}
+	a.mu.Lock()
+	asked := a.journal.cancel != nil
+	a.mu.Unlock()
 	out := make(chan ending, 1)
 	go func() {
 		e := ending{goexit: true}
@@ -160,13 +163,12 @@ func (a *activation) once() (again bool) {
 			out <- e
 		}()
 		payload, err := a.def.run(root, a.id.Input, a.eng.opts.MaxPayload)
-		e = ending{payload: payload, err: err}
+		e = endingOf(payload, err) // here, because errors have methods of their own that may panic
 	}()
 	e := <-out
 	a.mu.Lock()
 	halted := a.halted
 	a.mu.Unlock()
-	var undecodable *undecodableError
 	switch {
 	case halted != nil:
 		return false
@@ -174,14 +176,14 @@ func (a *activation) once() (again bool) {
 		a.park(a.bug(ParkPanic, "", fmt.Errorf("the handler panicked: %s\n%s", e.panicked, e.stack)))
 	case e.goexit:
 		a.park(a.bug(ParkPanic, "", errors.New("the handler's goroutine was ended by runtime.Goexit")))
-	case errors.As(e.err, &undecodable):
-		a.park(a.bug(ParkNondeterminism, "", undecodable))
+	case e.bug != nil:
+		a.park(a.bug(ParkNondeterminism, "", e.bug))
 	default:
 		if err := a.unconsumed(root.scope); err != nil {
 			a.park(a.bug(ParkNondeterminism, "", err))
 			return false
 		}
-		return errors.Is(a.finish(e), ErrUnseen)
+		return errors.Is(a.finish(e, asked), ErrUnseen)
 	}
 	return false
 }
@@ -189,10 +191,26 @@ func (a *activation) once() (again bool) {
 // ending is how a handler's goroutine ended.
 type ending struct {
 	payload  []byte
-	err      error
+	err      *Error
+	stopped  Status // with err: as what it ends if the execution was asked to stop
+	bug      error  // stored bytes and code do not agree
 	goexit   bool
 	panicked string
 	stack    []byte
+}
+
+func endingOf(payload []byte, err error) ending {
+	e := ending{payload: payload, err: toStored(err), stopped: StatusFailed}
+	var bug *storedFormError
+	switch {
+	case errors.As(err, &bug):
+		e.bug = bug
+	case errors.Is(err, ErrTimedOut):
+		e.stopped = StatusTimedOut
+	case errors.Is(err, ErrCancelled):
+		e.stopped = StatusCancelled
+	}
+	return e
 }
 
 // unconsumed finds operations that the journal has behind the last one that
@@ -210,19 +228,15 @@ func (a *activation) unconsumed(s *scope) error {
 	}
 }
 
-// finish records the end of the execution.
-func (a *activation) finish(e ending) error {
-	w := write{ifSeen: true, status: StatusSucceeded, result: e.payload}
+// finish records the end of the execution. asked says that the handler knew
+// of a cancel from its beginning; if one came while it ran, it is asked again
+// before the end is recorded, because Cancelled may decide otherwise then.
+func (a *activation) finish(e ending, asked bool) error {
+	w := write{ifSeen: true, unlessCancelled: !asked, status: StatusSucceeded, result: e.payload}
 	if e.err != nil {
-		a.mu.Lock()
-		asked := a.journal.cancel
-		a.mu.Unlock()
-		w.status, w.result, w.err = StatusFailed, nil, toStored(e.err)
-		switch {
-		case asked != nil && errors.Is(e.err, ErrTimedOut):
-			w.status = StatusTimedOut
-		case asked != nil && errors.Is(e.err, ErrCancelled):
-			w.status = StatusCancelled
+		w.status, w.result, w.err = StatusFailed, nil, e.err
+		if asked {
+			w.status = e.stopped
 		}
 	}
 	return a.commit(w)

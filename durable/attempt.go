@@ -37,11 +37,13 @@ func (s *stepRun) settleLost() {
 	e := s.entry(EntryLost)
 	e.Error = toStored(ErrAttemptLost)
 	switch {
-	case s.o.atMostOnce && s.o.stopUnknown, s.expired():
+	case s.expired():
+		e.Attempt, e.Error = op.attempt, toStored(ErrKeyExpired)
+	case s.o.atMostOnce && s.o.stopUnknown:
 		e.Attempt = op.attempt
 	case s.o.atMostOnce:
 		e.Attempt = op.attempt
-		e.Delay, e.Retry = s.o.retry.next(op.attempt, nil, op.first, now())
+		e.Delay, e.Retry = s.o.retry.decide(nil)(op.attempt, op.first, now())
 	default:
 		e.Retry = true // without its number: it runs again under the same one
 	}
@@ -51,20 +53,20 @@ func (s *stepRun) settleLost() {
 // attempt runs the next attempt.
 func (s *stepRun) attempt() {
 	first := s.op == nil
-	s.a.mu.Lock()
-	e := s.entry(EntryStart)
-	e.Attempt, e.Epoch, e.Timeout = 1, s.a.epoch, s.o.timeout
-	if !first {
-		e.Attempt = s.op.nextAttempt()
+	err := s.start()
+	if err == nil {
+		err = s.keepFresh()
 	}
-	s.record(e)
-	s.a.mu.Unlock()
-	if s.makeDurable(first && s.o.noReturn) != nil {
+	if err != nil {
 		runtime.Goexit() // the activation is over
 	}
 	s.a.mu.Lock()
 	if !s.op.done && (s.reachedNow() != nil || first && s.c.reached() != nil) {
-		s.neverRan()
+		// The start is durable but its body never ran, which proves that this
+		// attempt had no effect.
+		e := s.entry(EntryCancel)
+		e.NoEffect = true
+		s.record(e)
 	}
 	done := s.op.done
 	s.a.mu.Unlock()
@@ -73,41 +75,60 @@ func (s *stepRun) attempt() {
 	}
 }
 
-// neverRan ends the step because a cancel came between its start and its
-// body, which proves that this attempt had no effect. a.mu is held.
-func (s *stepRun) neverRan() {
-	e := s.entry(EntryCancel)
-	e.NoEffect = true
-	s.record(e)
+// marker is the start entry of the next attempt. a.mu is held.
+func (s *stepRun) marker() Entry {
+	e := s.entry(EntryStart)
+	e.Attempt, e.Epoch, e.Timeout = 1, s.a.epoch, s.o.timeout
+	if s.op != nil {
+		e.Attempt = s.op.nextAttempt()
+	}
+	return e
 }
 
-// makeDurable flushes the start marker, and renews marker and lease when the
-// write took so long that either would run out under the body.
-func (s *stepRun) makeDurable(ifSeen bool) error {
+// start makes the start marker, and everything before it, durable.
+//
+// The first one of a point of no return is in no journal and no other write
+// before the very commit that is refused if anything waits unseen: else a
+// flush by the clock could take it along past a cancel that was acknowledged.
+func (s *stepRun) start() error {
+	a := s.a
+	if s.op != nil || !s.o.noReturn {
+		a.mu.Lock()
+		s.record(s.marker())
+		a.mu.Unlock()
+		return a.flush()
+	}
 	for {
-		err := s.a.commit(write{ifSeen: ifSeen, status: StatusRunning})
-		if err != nil && !errors.Is(err, ErrUnseen) {
-			return err
+		a.mu.Lock()
+		if s.c.reached() != nil {
+			s.recordCancelled()
+			a.mu.Unlock()
+			return nil
 		}
-		s.a.mu.Lock()
-		if err != nil {
-			// The start is in no write yet. If it was a cancel that came, both
-			// leave in the next one, so that no replay finds an attempt that
-			// might have run.
-			if s.c.reached() != nil {
-				s.neverRan()
-				s.a.mu.Unlock()
-				return nil
-			}
-			s.a.mu.Unlock()
+		e := s.marker()
+		a.mu.Unlock()
+		err := a.commit(write{ifSeen: true, unlessCancelled: !s.c.shielded, status: StatusRunning, extra: []Entry{e}})
+		if errors.Is(err, ErrUnseen) {
 			continue
 		}
+		a.mu.Lock()
+		s.op = a.journal.byID[s.id]
+		a.mu.Unlock()
+		return err
+	}
+}
+
+// keepFresh renews marker and lease when the write took so long that either
+// would run out under the body.
+func (s *stepRun) keepFresh() error {
+	for {
+		s.a.mu.Lock()
 		at := now()
 		held := at.Before(s.a.lease)
-		fresh := at.Sub(s.op.since) <= s.o.timeout/2
-		if !fresh && s.c.reached() == nil {
-			e := s.entry(EntryStart)
-			e.Attempt, e.Epoch, e.Timeout = s.op.attempt, s.a.epoch, s.o.timeout
+		fresh := s.op.done || at.Sub(s.op.since) <= s.o.timeout/2
+		if !fresh {
+			e := s.marker()
+			e.Attempt = s.op.attempt
 			s.record(e)
 		}
 		s.a.mu.Unlock()
@@ -136,10 +157,14 @@ func (a *activation) reachBody() {
 	}
 }
 
-// outcome of one run of a body.
+// bodyResult is the outcome of one run of a body. What is made of its error is
+// made in the body's goroutine, because errors have methods of their own that
+// may panic.
 type bodyResult struct {
 	payload  []byte
-	err      error
+	err      *Error
+	noEffect bool
+	retry    func(n int, first, now time.Time) (time.Duration, bool)
 	panicked string
 	stack    []byte
 }
@@ -159,7 +184,7 @@ func (s *stepRun) execute() {
 	a.mu.Unlock()
 
 	out := make(chan bodyResult, 1)
-	go runBody(ctx, s.body, out)
+	go s.runBody(ctx, out)
 	r := s.wait(out, deadline.Add(a.eng.opts.MaxSkew))
 
 	a.mu.Lock()
@@ -173,7 +198,7 @@ func (s *stepRun) execute() {
 	a.parkAndExit(a.bug(ParkPanic, s.path, fmt.Errorf("the body panicked: %s\n%s", r.panicked, r.stack)))
 }
 
-func runBody(ctx context.Context, fn func(context.Context) ([]byte, error), out chan<- bodyResult) {
+func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult) {
 	r := bodyResult{panicked: "runtime.Goexit in the body"}
 	defer func() {
 		if p := recover(); p != nil {
@@ -181,8 +206,14 @@ func runBody(ctx context.Context, fn func(context.Context) ([]byte, error), out 
 		}
 		out <- r
 	}()
-	payload, err := fn(ctx)
-	r = bodyResult{payload: payload, err: err}
+	payload, err := s.body(ctx)
+	r = s.o.retry.resultOf(payload, err)
+}
+
+// resultOf is the outcome of a body that returned.
+func (r Retry) resultOf(payload []byte, err error) bodyResult {
+	again := r.decide(err)
+	return bodyResult{payload: payload, err: toStored(err), noEffect: steering(err).noEffect, retry: again}
 }
 
 // wait waits for the body to return, at most until the time at which nobody
@@ -204,10 +235,10 @@ func (s *stepRun) wait(out <-chan bodyResult, until time.Time) bodyResult {
 		case <-tick.C:
 			s.a.keep()
 		case <-s.a.eng.hard.Done():
-			return bodyResult{err: ErrHostGone}
+			return s.o.retry.resultOf(nil, ErrHostGone)
 		case <-end.C:
 			s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
-			return bodyResult{err: ErrAttemptTimeout}
+			return s.o.retry.resultOf(nil, ErrAttemptTimeout)
 		}
 	}
 }
@@ -231,11 +262,11 @@ func (s *stepRun) recordEnd(ctx context.Context, r bodyResult) {
 		return
 	}
 	e := s.entry(EntryFailure)
-	e.Attempt, e.Error, e.NoEffect = op.attempt, toStored(r.err), steering(r.err).noEffect
+	e.Attempt, e.Error, e.NoEffect = op.attempt, r.err, r.noEffect
 	cause := context.Cause(ctx)
 	switch {
 	case e.NoEffect:
-	case errors.Is(cause, ErrHostGone), errors.Is(r.err, ErrHostGone):
+	case errors.Is(cause, ErrHostGone), r.err != nil && r.err.Message == ErrHostGone.Error():
 		// The body was stopped by this host's end, not by its own: the next
 		// host treats the attempt as lost.
 		return
@@ -250,6 +281,6 @@ func (s *stepRun) recordEnd(ctx context.Context, r bodyResult) {
 		s.record(e)
 		return
 	}
-	e.Delay, e.Retry = s.o.retry.next(op.attempt, r.err, op.first, now())
+	e.Delay, e.Retry = r.retry(op.attempt, op.first, now())
 	s.record(e)
 }

@@ -64,6 +64,7 @@ func (k *call) close(s *scope, v any, err error) error {
 	if err == nil {
 		payload, err = encodeValue(v, a.eng.opts.MaxPayload)
 	}
+	failure, stopped := toStored(err), errors.Is(err, ErrCancelled)
 	if bug := a.unconsumed(s); bug != nil && !k.halted() {
 		a.parkAndExit(a.bug(ParkNondeterminism, k.path, bug))
 	}
@@ -75,8 +76,8 @@ func (k *call) close(s *scope, v any, err error) error {
 	e := k.entry(EntryResult)
 	e.Payload = payload
 	if err != nil {
-		e.Kind, e.Error = EntryFailure, toStored(err)
-		if errors.Is(err, ErrCancelled) && a.journal.cancel != nil {
+		e.Kind, e.Error = EntryFailure, failure
+		if stopped && a.journal.cancel != nil {
 			e.Kind = EntryCancel
 		}
 	}

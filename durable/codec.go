@@ -31,6 +31,9 @@ func encodeValue(v any, limit int) ([]byte, error) {
 // decodeValue reads the stored form back into a T.
 func decodeValue[T any](b []byte) (T, error) {
 	var v T
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Struct && t.NumField() == 0 {
+		return v, nil // it carries nothing, whatever a person may have stated
+	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return v, nil
 	}

@@ -11,12 +11,15 @@ import (
 // write is what one commit does besides taking the pending entries along.
 type write struct {
 	ifSeen bool // refuse when deliveries wait that nobody here has seen
-	renew  bool // move the lease although there is nothing to record
-	status Status
-	due    time.Time
-	park   *Park
-	result []byte
-	err    *Error
+	// unlessCancelled refuses also when a cancel is in the journal already:
+	// what it may stop must not slip out between its arrival and this write.
+	unlessCancelled bool
+	renew           bool // move the lease although there is nothing to record
+	status          Status
+	due             time.Time
+	park            *Park
+	result          []byte
+	err             *Error
 	// extra entries hold only if this very commit lands: what could still be
 	// overtaken by a delivery is not in the journal before it is durable.
 	extra []Entry
@@ -41,6 +44,10 @@ func (a *activation) commit(w write) error {
 	if a.halted != nil {
 		a.mu.Unlock()
 		return a.halted
+	}
+	if w.unlessCancelled && a.journal.cancel != nil {
+		a.mu.Unlock()
+		return ErrUnseen
 	}
 	if len(a.pending) == 0 && w.status == StatusRunning && len(w.extra) == 0 && !w.renew && a.create == nil {
 		a.mu.Unlock()

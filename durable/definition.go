@@ -56,23 +56,27 @@ func Define[In, Out any](name, version string, handler func(*Context, In) (Out, 
 	d.d.run = func(c *Context, input []byte, limit int) ([]byte, error) {
 		in, err := decodeValue[In](input)
 		if err != nil {
-			return nil, &undecodableError{fmt.Errorf("input of %s@%s: %w: deploy a build that reads it, then resume", name, version, err)}
+			return nil, &storedFormError{fmt.Errorf("input of %s@%s: %w: deploy a build that reads it, then resume", name, version, err)}
 		}
 		out, err := handler(c, in)
 		if err != nil {
 			return nil, err
 		}
-		return encodeValue(out, limit)
+		payload, err := encodeValue(out, limit)
+		if err != nil {
+			return nil, &storedFormError{fmt.Errorf("output of %s@%s: %w: deploy a build whose output can be stored, then resume", name, version, err)}
+		}
+		return payload, nil
 	}
 	return d
 }
 
-// undecodableError parks: stored bytes and code do not agree, which is a bug
+// storedFormError parks: stored bytes and code do not agree, which is a bug
 // of a deployment and no failure of the execution.
-type undecodableError struct{ err error }
+type storedFormError struct{ err error }
 
-func (e *undecodableError) Error() string { return e.err.Error() }
-func (e *undecodableError) Unwrap() error { return e.err }
+func (e *storedFormError) Error() string { return e.err.Error() }
+func (e *storedFormError) Unwrap() error { return e.err }
 
 func (d *Definition[In, Out]) registration() *definition { return &d.d }
 

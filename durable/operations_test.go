@@ -513,3 +513,33 @@ func TestBaseContextLendsValuesOnly(t *testing.T) {
 		}
 	})
 }
+
+type broken struct{ *declined }
+
+// TestErrorsThatPanicPark: an error's own methods may panic, and must not take
+// the process along.
+func TestErrorsThatPanicPark(t *testing.T) {
+	var typedNil *declined
+	for name, handler := range map[string]func(*durable.Context, int) (int, error){
+		"of a body": func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Step(ctx, "a", func(context.Context) (int, error) { return 0, typedNil })
+		},
+		"of the handler": func(*durable.Context, int) (int, error) { return 0, broken{} },
+		"of a child": func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Child(ctx, "c", func(*durable.Context) (int, error) { return 0, broken{} })
+		},
+		"in a filter": func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Step(ctx, "a", func(context.Context) (int, error) { return 0, errors.New("x") },
+				durable.WithRetry(durable.Retry{Retryable: func(error) bool { panic("filter") }}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, durable.Options{}, handler, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+				var parked *durable.ParkedError
+				if !errors.As(err, &parked) || parked.Park.Reason != durable.ParkPanic {
+					t.Errorf("got %v, want parked for panic", err)
+				}
+			})
+		})
+	}
+}

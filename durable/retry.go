@@ -56,24 +56,24 @@ func (r Retry) Or(base Retry) Retry {
 	return r
 }
 
-// next tells whether another attempt follows attempt n, which ended with err
-// at now, and after which delay.
-func (r Retry) next(n int, err error, first, now time.Time) (time.Duration, bool) {
+// decide asks everything that err itself says about another attempt; the
+// returned func tells whether one follows attempt n, and after which delay.
+func (r Retry) decide(err error) func(n int, first, now time.Time) (time.Duration, bool) {
 	s := steering(err)
-	switch {
-	case s.permanent, r.MaxAttempts > 0 && n >= r.MaxAttempts:
-		return 0, false
-	case err != nil && r.Retryable != nil && !r.Retryable(err):
-		return 0, false
+	final := s.permanent || err != nil && r.Retryable != nil && !r.Retryable(err)
+	return func(n int, first, now time.Time) (time.Duration, bool) {
+		if final || r.MaxAttempts > 0 && n >= r.MaxAttempts {
+			return 0, false
+		}
+		delay := s.after
+		if !s.hasAfter {
+			delay = r.delay(n)
+		}
+		if r.MaxElapsed > 0 && now.Add(delay).Sub(first) > r.MaxElapsed {
+			return 0, false
+		}
+		return delay, true
 	}
-	delay := s.after
-	if !s.hasAfter {
-		delay = r.delay(n)
-	}
-	if r.MaxElapsed > 0 && now.Add(delay).Sub(first) > r.MaxElapsed {
-		return 0, false
-	}
-	return delay, true
 }
 
 // delay draws the delay after attempt n. It is computed from n alone, so that

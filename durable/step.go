@@ -268,6 +268,7 @@ func (s *stepRun) outcome() ([]byte, error) {
 	case EntryCancel:
 		return nil, s.a.stopped(op)
 	}
+	// ErrKeyExpired and ErrAttemptLost are in op.err, and found by errors.Is.
 	failed := &StepError{Step: op.name, Attempts: op.attempt, Err: op.err}
 	if op.end == EntryTimeout {
 		failed.Err = fmt.Errorf("%w: %w", ErrAttemptTimeout, op.err)

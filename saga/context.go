@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 
 	"github.com/clewdev/clew/durable"
 )
@@ -92,10 +94,17 @@ type Output[T any] struct {
 
 func output[T, In any](p *plan[In], s *step[In]) Output[T] { return Output[T]{p, s.name} }
 
-// values are the results of one run so far.
+// values are the results of one run so far. They never change, because a body
+// that ignored its timeout may still be reading them: with makes new ones.
 type values struct {
 	owner any
 	raw   map[string]json.RawMessage
+}
+
+func (v *values) with(name string, raw json.RawMessage) *values {
+	next := &values{owner: v.owner, raw: maps.Clone(v.raw)}
+	next.raw[name] = raw
+	return next
 }
 
 // Of returns the step's result. Asking before the step has run, or for a step
@@ -133,6 +142,9 @@ func decodes[T any](raw json.RawMessage) error {
 
 func decode[T any](raw json.RawMessage) (T, error) {
 	var v T
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Struct && t.NumField() == 0 {
+		return v, nil // it carries nothing, whatever a person may have stated
+	}
 	if len(raw) == 0 {
 		return v, nil
 	}

@@ -62,8 +62,11 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 func (r *run[In]) attempt(ctx *durable.Context, t *try[In]) (json.RawMessage, error) {
 	set := t.settings
 	t.base = durable.DefaultRetry()
-	if r.pivoted {
+	switch {
+	case r.pivoted:
 		ctx, t.base = ctx.Shielded(), patient()
+	case t.class == pivot && t.doubt:
+		ctx = ctx.Shielded() // it may have happened: no cancel can stop it any more
 	}
 	set.retry = set.retry.Or(t.base)
 	if set.retry.MaxAttempts > 0 {
@@ -87,6 +90,12 @@ func (r *run[In]) attempt(ctx *durable.Context, t *try[In]) (json.RawMessage, er
 	return raw, err
 }
 
+// newKey: what was done under the key so far is proven to have had no effect,
+// and the participant refuses it from now on.
+func (t *try[In]) newKey() {
+	t.doubt, t.forced, t.key, t.since = false, false, "", time.Time{}
+}
+
 // note takes in the report of the durable step that has just ended.
 func (t *try[In]) note() {
 	if t.rep.Number == 0 {
@@ -104,7 +113,7 @@ func (t *try[In]) note() {
 
 // succeeded notes the step's result, and its undo.
 func (r *run[In]) succeeded(t *try[In], raw json.RawMessage) error {
-	r.values.raw[t.name] = raw
+	r.values = r.values.with(t.name, raw)
 	r.stands(t, raw, true)
 	if t.class == pivot {
 		r.pivoted = true
@@ -141,14 +150,14 @@ func (r *run[In]) failed(ctx *durable.Context, t *try[In], cause error) (done bo
 		case errors.Is(err, durable.ErrSuspended):
 			return true, err
 		case err != nil: // asking failed for good: nothing is known
-		case v.Kind == happened && stopped:
+		case v.Kind == happened && stopped && t.class != pivot:
 			r.stands(t, v.Value, true)
 			return true, cause
 		case v.Kind == happened:
 			return true, r.succeeded(t, v.Value)
 		case v.Kind == noEffect:
 			// The participant refuses this key from now on.
-			t.doubt, t.key, t.since = false, "", time.Time{}
+			t.newKey()
 		}
 	}
 	switch {
@@ -211,7 +220,7 @@ func (r *run[In]) inDoubt(ctx *durable.Context, t *try[In], reason durable.ParkR
 	t.attempts = 0
 	switch {
 	case d.Verb == durable.VerbResolve && d.NoEffect && r.pivoted:
-		t.doubt, t.key, t.since = false, "", time.Time{}
+		t.newKey()
 		return false, nil // it still has to be done
 	case d.Verb == durable.VerbResolve && d.NoEffect:
 		t.doubt = false
@@ -232,7 +241,7 @@ func (r *run[In]) ask(ctx *durable.Context, t *try[In]) (verdict, error) {
 	v, err := durable.Step(ctx.Shielded(), "verify "+t.name, func(c context.Context) (verdict, error) {
 		vctx := r.context(c)
 		vctx.key = t.key
-		return t.verify(vctx, r.in)
+		return t.verify(vctx, r.input())
 	}, durable.WithRetry(patient()), durable.WithSubtype("Verify", t.order))
 	var failed *durable.StepError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, durable.ErrSuspended) {

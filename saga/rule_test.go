@@ -34,23 +34,9 @@ func serve(t *testing.T, prepare func(*shop), then func(r *ran)) {
 		s := newShop()
 		prepare(s)
 		r := &ran{shop: s, t: t, sg: s.build(), store: mem.New()}
-		var err error
-		if r.e, err = durable.New(r.store, durable.Options{PollMax: time.Minute}); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.e.Register(r.sg); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = r.e.Run(ctx)
-		}()
-		defer func() {
-			cancel()
-			<-done
-		}()
+		var stop func()
+		r.e, _, stop = running(t, r.store, durable.Options{PollMax: time.Minute}, r.sg)
+		defer stop()
 		start := time.Now()
 		x, err := r.sg.Start(t.Context(), r.e, "o1", order{})
 		if err != nil {
@@ -72,6 +58,29 @@ func (r *ran) reload() {
 		r.t.Fatal(err)
 	}
 	r.head = rec.Head
+}
+
+// running makes an engine that serves a saga, and a context for its callers.
+func running(t *testing.T, store durable.Store, opts durable.Options, sg durable.Registrable) (*durable.Engine, context.Context, func()) {
+	t.Helper()
+	e, err := durable.New(store, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Register(sg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Run(ctx) // fails only when run twice
+	}()
+	synctest.Wait()
+	return e, ctx, func() {
+		cancel()
+		<-done
+	}
 }
 
 // is compares the outcome: the two axes, what stands, and what was undone.
@@ -306,14 +315,8 @@ func TestCancelAfterPivotIsRecordedAndFinishesForward(t *testing.T) {
 		s.takes = 5 * time.Second
 		sg := s.build()
 		store := mem.New()
-		e, _ := durable.New(store, durable.Options{})
-		if err := e.Register(sg); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = e.Run(ctx) }()
-		synctest.Wait()
+		e, ctx, stop := running(t, store, durable.Options{}, sg)
+		defer stop()
 		x, err := sg.Start(ctx, e, "o1", order{})
 		if err != nil {
 			t.Fatal(err)
@@ -333,8 +336,6 @@ func TestCancelAfterPivotIsRecordedAndFinishesForward(t *testing.T) {
 		if !found || s.verdict(allSteps...) != "all" {
 			t.Errorf("standing %s, cancel recorded %v; want all, true", s.verdict(allSteps...), found)
 		}
-		cancel()
-		<-done
 	})
 }
 
@@ -375,4 +376,176 @@ func TestDeadlineBetweenStepsStopsThePivot(t *testing.T) {
 		s.deadline = 10 * time.Second
 		s.after["reserve"] = func(saga.Context) error { time.Sleep(10 * time.Second); return nil }
 	}, func(r *ran) { r.is("timed-out/complete", "none", "reserve authorize") })
+}
+
+// TestCancelWhileThePivotIsInDoubt: a cancel that comes while the pivot is
+// parked neither stops its retry nor unwinds past it.
+func TestCancelWhileThePivotIsInDoubt(t *testing.T) {
+	for name, verify := range map[string]bool{"verified": true, "retried": false} {
+		t.Run(name, func(t *testing.T) {
+			known := false
+			serve(t, func(s *shop) {
+				s.after["capture"] = always(durable.Permanent(errOutage))
+				if verify {
+					s.verify = func(c saga.Context) (saga.Verdict[string], error) {
+						if !known {
+							return saga.Unknown[string](), nil
+						}
+						return s.truth(c)
+					}
+				}
+			}, func(r *ran) {
+				r.parked(saga.ParkPivotInDoubt)
+				if err := r.e.Cancel(r.t.Context(), "o1", "customer", "takes too long"); err != nil {
+					t.Fatal(err)
+				}
+				known = true
+				if !verify {
+					r.after["capture"] = nil
+				}
+				r.act(durable.Decision{Verb: durable.VerbRetry})
+				r.is("committed/none", "all", "")
+			})
+		})
+	}
+}
+
+// TestCancelDuringTheResult: a saga without a pivot can be cancelled until its
+// end is recorded, also by the process that runs it.
+func TestCancelDuringTheResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		var e *durable.Engine
+		b := saga.New[order, string]("s", "1")
+		saga.Step(b, "authorize", s.body("authorize")).Undo(s.undoing("authorize"))
+		cancelled := false
+		sg, err := b.Build(func(saga.Context, order) (string, error) {
+			if !cancelled {
+				cancelled = true
+				if err := e.Cancel(context.Background(), "o1", "customer", "at the last moment"); err != nil {
+					t.Error(err)
+				}
+			}
+			return "", nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ctx context.Context
+		var stop func()
+		e, ctx, stop = running(t, mem.New(), durable.Options{}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(ctx); !errors.Is(err, durable.ErrCancelled) || s.undoOrder() != "authorize" {
+			t.Errorf("got %v, undone %q; want cancelled and undone", err, s.undoOrder())
+		}
+	})
+}
+
+// TestOutputThatCannotBeStoredParks: all its steps have succeeded, so it is no
+// failure of the saga.
+func TestOutputThatCannotBeStoredParks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := saga.New[order, any]("s", "1")
+		saga.Pivot(b, "capture", func(saga.Context, order) (string, error) { return "", nil }).ParkInDoubt()
+		sg, err := b.Build(func(saga.Context, order) (any, error) { return func() {}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ctx, stop := running(t, mem.New(), durable.Options{}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(ctx); !errors.Is(err, durable.ErrParked) || !strings.Contains(err.Error(), "output of s@1") {
+			t.Errorf("got %v, want parked with the output named", err)
+		}
+	})
+}
+
+// TestExpiredKey: past its lifetime a key is not used again; Verify decides,
+// and without one a person does.
+func TestExpiredKey(t *testing.T) {
+	build := func(s *shop, verify bool) *saga.Saga[order, string] {
+		b := saga.New[order, string]("s", "1")
+		f := saga.Step(b, "reserve", s.body("reserve")).KeyLifetime(time.Hour).Retry(durable.Retry{Initial: 2 * time.Hour, Max: 4 * time.Hour})
+		if verify {
+			f.Verify(func(saga.Context, order) (saga.Verdict[string], error) { return saga.NoEffect[string](), nil })
+		}
+		f.Undo(s.undoing("reserve"))
+		sg, err := b.Build(func(saga.Context, order) (string, error) { return "", nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sg
+	}
+	for _, verify := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newShop()
+			keys := map[string]bool{}
+			s.before["reserve"] = func(c saga.Context) error {
+				keys[c.Key()] = true
+				if len(keys) == 1 {
+					return durable.RetryAfter(errOutage, 2*time.Hour)
+				}
+				return nil
+			}
+			sg := build(s, verify)
+			e, ctx, stop := running(t, mem.New(), durable.Options{PollMax: time.Minute}, sg)
+			defer stop()
+			x, err := sg.Start(ctx, e, "o1", order{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = x.Wait(ctx)
+			var parked *durable.ParkedError
+			switch {
+			case verify && (err != nil || !keys["o1/1/reserve"] || !keys["o1/1/reserve#2"]):
+				t.Errorf("with Verify: got %v, keys %v; want success under a second key", err, keys)
+			case !verify && (!errors.As(err, &parked) || parked.Park.Reason != saga.ParkKeyExpired || len(keys) != 1):
+				t.Errorf("without: got %v, keys %v; want parked for key-expired", err, keys)
+			}
+			if !verify {
+				rec, _ := e.Store().Load(ctx, "o1", durable.LoadHead)
+				d := durable.Decision{Verb: durable.VerbRetry, Actor: "ada", Reason: "test"}
+				if err := e.Act(ctx, "o1", rec.Revision, d); !errors.Is(err, durable.ErrKeyExpired) {
+					t.Errorf("retry under an expired key: got %v, want ErrKeyExpired", err)
+				}
+				d.Force, s.before["reserve"] = true, nil
+				if err := e.Act(ctx, "o1", rec.Revision, d); err != nil {
+					t.Error(err)
+				}
+				if _, err := x.Wait(ctx); err != nil {
+					t.Errorf("after a forced retry: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestBodiesShareNothing: what one body makes of its input, no other sees.
+func TestBodiesShareNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type cart struct{ Items []string }
+		b := saga.New[cart, string]("s", "1")
+		saga.Step(b, "a", func(_ saga.Context, c cart) (string, error) { c.Items[0] = "changed"; return "", nil }).ReadOnly()
+		seen := saga.Step(b, "b", func(_ saga.Context, c cart) (string, error) { return c.Items[0], nil }).ReadOnly()
+		sg, err := b.Build(func(c saga.Context, _ cart) (string, error) { return seen.Of(c), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ctx, stop := running(t, mem.New(), durable.Options{}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", cart{[]string{"tea"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := x.Wait(ctx); out != "tea" || err != nil {
+			t.Errorf("got %q, %v, want tea", out, err)
+		}
+	})
 }

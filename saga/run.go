@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/clewdev/clew/compensate"
@@ -15,7 +16,7 @@ import (
 // the journal on every activation.
 type run[In any] struct {
 	saga    string
-	in      In
+	input   func() In // a copy for each body, so that none sees what another made of it
 	values  *values
 	stack   compensate.Stack[standing[In]]
 	pivoted bool // the pivot has happened: only forward from here
@@ -34,7 +35,7 @@ type standing[In any] struct {
 // run is the handler of the saga's definition.
 func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 	var zero Out
-	r := &run[In]{saga: s.name, in: in, forward: ForwardRunning}
+	r := &run[In]{saga: s.name, input: copies(in), forward: ForwardRunning}
 	r.values = &values{owner: s.plan, raw: map[string]json.RawMessage{}}
 	r.status(ctx, UnwindNone)
 	for _, st := range s.plan.steps {
@@ -42,12 +43,14 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 			return zero, r.unwind(ctx, err)
 		}
 	}
-	// Without a pivot the end of the saga is its point of no return, and a
-	// cancel acknowledged before it is obeyed.
-	if err := ctx.Cancelled(); err != nil && !r.pivoted {
-		return zero, r.unwind(ctx, err)
+	out, err := s.result(Context{Context: ctx, values: r.values}, r.input())
+	if err == nil && !r.pivoted {
+		// Without a pivot the end of the saga is its point of no return, and a
+		// cancel acknowledged before it is obeyed. It comes after the result,
+		// so that an unwinding that the result began keeps its cause when a
+		// cancel arrives later.
+		err = ctx.Cancelled()
 	}
-	out, err := s.result(Context{Context: ctx, values: r.values}, in)
 	switch {
 	case err == nil:
 		r.forward = ForwardCommitted
@@ -57,6 +60,41 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 		panic(fmt.Sprintf("saga: the result func of %q failed after the pivot, where nothing can be undone: %v", s.name, err))
 	}
 	return zero, r.unwind(ctx, err)
+}
+
+// copies returns a func that returns copies of in: the stored form read anew,
+// if it can be changed through a reference at all.
+func copies[In any](in In) func() In {
+	stored, err := json.Marshal(in)
+	if err != nil || !shares(reflect.TypeFor[In]()) {
+		return func() In { return in }
+	}
+	return func() In {
+		var own In
+		if json.Unmarshal(stored, &own) != nil {
+			return in // it was read from this form before, so this does not happen
+		}
+		return own
+	}
+}
+
+// shares tells whether copies of a value of type t share memory that can be
+// written.
+func shares(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if shares(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	case reflect.Array:
+		return shares(t.Elem())
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		return true
+	}
+	return false
 }
 
 // status carries the two axes to the store with the next write.
@@ -84,7 +122,7 @@ func patient() durable.Retry {
 
 // body adapts a declared body to a durable step.
 func (r *run[In]) body(fn func(Context, In) (json.RawMessage, error)) func(context.Context) (json.RawMessage, error) {
-	return func(ctx context.Context) (json.RawMessage, error) { return fn(r.context(ctx), r.in) }
+	return func(ctx context.Context) (json.RawMessage, error) { return fn(r.context(ctx), r.input()) }
 }
 
 func (r *run[In]) context(ctx context.Context) Context {
@@ -119,7 +157,7 @@ func (r *run[In]) undo(ctx *durable.Context, a compensate.Action[standing[In]], 
 	key, since := st.key+"/undo", time.Time{}
 	body := func(c context.Context) (struct{}, error) {
 		u := UndoContext{Context: r.context(c), forwardKey: st.key, cause: cause}
-		return struct{}{}, st.step.undo(u, r.in, st.value, st.known)
+		return struct{}{}, st.step.undo(u, r.input(), st.value, st.known)
 	}
 	for {
 		var rep durable.StepReport
