@@ -45,7 +45,7 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 			return err
 		case t.order == 0 && t.rep.Number == 0 && !r.pivoted:
 			return err // never started
-		case t.rep.Number == 0 && !errors.Is(err, durable.ErrCancelled):
+		case t.rep.Number == 0 && !errors.Is(err, durable.ErrCancelled) && !errors.Is(err, durable.ErrKeyExpired):
 			mustNotHappen(err)
 		}
 		if t.rep.Rejected {

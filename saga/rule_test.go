@@ -549,3 +549,51 @@ func TestBodiesShareNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestKeyThatExpiresUnderARetryParksAgain: the operator decided in time, the
+// worker came too late.
+func TestKeyThatExpiresUnderARetryParksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		s.after["capture"] = always(durable.Permanent(errOutage))
+		b := saga.New[order, string]("s", "1")
+		captured := saga.Pivot(b, "capture", s.body("capture")).KeyLifetime(time.Hour).ParkInDoubt()
+		sg, err := b.Build(func(c saga.Context, _ order) (string, error) { return captured.Of(c), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := mem.New()
+		e, ctx, stop := running(t, store, durable.Options{}, sg)
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(ctx); !errors.Is(err, durable.ErrParked) {
+			t.Fatalf("got %v, want parked", err)
+		}
+		stop()
+		act := func(d durable.Decision) {
+			t.Helper()
+			rec, err := store.Load(t.Context(), "o1", durable.LoadHead)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Actor, d.Reason = "ada", "test"
+			if err := e.Act(t.Context(), "o1", rec.Revision, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		act(durable.Decision{Verb: durable.VerbRetry})
+		time.Sleep(2 * time.Hour) // no worker meanwhile
+		e, ctx, stop = running(t, store, durable.Options{}, sg)
+		defer stop()
+		var parked *durable.ParkedError
+		if _, err := sg.Attach(e, "o1").Wait(ctx); !errors.As(err, &parked) || parked.Park.Reason != saga.ParkPivotInDoubt {
+			t.Fatalf("got %v, want parked as before", err)
+		}
+		act(durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"by hand"`)})
+		if out, err := sg.Attach(e, "o1").Wait(ctx); err != nil || out != "by hand" {
+			t.Errorf("got %q, %v", out, err)
+		}
+	})
+}
