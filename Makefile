@@ -5,6 +5,7 @@ GO ?= go
 .PHONY: test check bench build clean
 
 test: check
+	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
 	$(GO) test -race -timeout 8m ./...
 
 # What needs no running: format, vet, staticcheck, module files.
