@@ -54,7 +54,7 @@ func command(out io.Writer) *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetOut(out)
-	root.PersistentFlags().StringVar(&t.url, "store", os.Getenv("CLEW_STORE"), "store of the executions: sqlite:PATH (default $CLEW_STORE)")
+	root.PersistentFlags().StringVar(&t.url, "store", os.Getenv("CLEW_STORE"), "store of the executions: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=… (default $CLEW_STORE)")
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, one object per line")
 	root.AddCommand(t.ls(), t.show(), t.cancel(), t.retry(), t.resolve(), t.resume())
 	return root
@@ -62,7 +62,7 @@ func command(out io.Writer) *cobra.Command {
 
 func (t *tool) open() error {
 	if t.url == "" {
-		return errors.New("which store? pass --store sqlite:PATH, or set CLEW_STORE")
+		return errors.New("which store? pass --store sqlite:PATH or --store dynamodb:TABLE, or set CLEW_STORE")
 	}
 	var err error
 	if t.store, t.close, err = storeurl.Open(t.url); err != nil {

@@ -26,6 +26,7 @@ type config struct {
 	decline     float64
 	outage      float64
 	db          string
+	store       string
 	stepDelay   time.Duration
 	concurrency int
 	json        bool
@@ -59,6 +60,7 @@ func parse(args []string) (config, error) {
 	f.Float64Var(&cfg.decline, "decline", 0.1, "share of cards that are declined, 0 to 1")
 	f.Float64Var(&cfg.outage, "outage", 0, "share of calls that meet an outage, 0 to 1: a 503, a lost reply, or a delayed request")
 	f.StringVar(&cfg.db, "db", "payments.db", "database of the sagas; the participants' books lie beside it")
+	f.StringVar(&cfg.store, "store", "", "where the sagas are, if not in -db: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=…")
 	f.DurationVar(&cfg.stepDelay, "step-delay", 0, "pause in every step before it acts")
 	f.IntVar(&cfg.concurrency, "concurrency", 16, "orders in flight at once")
 	f.BoolVar(&cfg.json, "json", false, "print the result as one JSON object on one line")

@@ -14,18 +14,17 @@ import (
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/examples/payments/participant"
 	"github.com/clewdev/clew/saga"
-	"github.com/clewdev/clew/store/sqlite"
 )
 
 // run does the whole job. Its error is what makes the exit code 1.
 func run(ctx context.Context, cfg config) error {
 	started := time.Now()
 	fmt.Fprintf(os.Stderr, "payments: pid %d, %d orders, %d in flight, sagas in %s\n", os.Getpid(), cfg.orders, cfg.concurrency, cfg.db)
-	db, err := sqlite.Open(cfg.db, sqlite.Options{})
+	db, closer, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closer.Close()
 	outside, err := participant.Start(ctx, participant.Config{Path: cfg.db, FaultRate: cfg.outage, Seed: cfg.seed, MinDelay: attemptTimeout + attemptTimeout/4})
 	if err != nil {
 		return err

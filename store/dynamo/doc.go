@@ -1,0 +1,69 @@
+// Package dynamo keeps executions in one DynamoDB table: the durable.Store for
+// many machines, and for Lambda.
+//
+//	cfg, err := config.LoadDefaultConfig(ctx)
+//	…
+//	store, err := dynamo.Open(ctx, dynamodb.NewFromConfig(cfg), dynamo.Options{Table: "orders"})
+//
+// CreateTable makes the table. Its words here: the head is the item that an
+// execution is, and the only one that is ever changed; segments are items that
+// hold the older part of a long journal; blobs are items that hold a large
+// payload, in as many chunks as it takes. Segments and blobs are named by
+// their content, written before the head names them, and never changed. What
+// no head came to name is garbage, which Delete removes with the rest.
+//
+// # What is guaranteed
+//
+// Each call is decided by one conditional write of one item, the head, so that
+// it is atomic and needs no transaction. A claim that was taken over is fenced
+// by its epoch, whatever any clock says.
+//
+// Requests are repeated, each attempt with a limit of time, until they have an
+// answer or their context ends: after lost connections, throttling and errors
+// of the service. An attempt that meets the write of an earlier one recognises
+// it, by epoch and sequence, owner or nonce, and succeeds.
+//
+// No item exceeds DynamoDB's 400 KB, however long the journal and however
+// large the payloads.
+//
+// # What it costs
+//
+// A step is one write: as many write units as the head has kilobytes, one or
+// two. Claiming and reading an execution is one write and no read. The index
+// due lists what must be looked at and when; an execution that runs stands
+// there with its lease end, so that a poll costs by what is due and not by
+// what runs or waits. A claim moves it there, for two units; commits do only
+// when they move the lease. Parked executions have an index of their own, for
+// List. Any other List scans the table, each page anew: it is for people and
+// small tables. A write that is refused costs what one that is accepted does.
+//
+// # What to know
+//
+// Nothing here proves a process dead: what it had claimed is taken over when
+// its lease ends, and its epochs never count as safe
+// (durable.Head.SafeEpoch).
+//
+// Indexes, and List, follow the table within moments; a poll may name what
+// somebody has taken already, and Claim, which does not, sorts that out.
+//
+// In a global table of the usual, eventually consistent kind all workers must
+// use one region: a condition sees only the region that it is written in.
+// Global tables with strong consistency need nothing.
+//
+// The permissions needed are GetItem, PutItem, UpdateItem, DeleteItem, Query,
+// Scan and DescribeTable on the table and its index/*.
+//
+// # Errors
+//
+// Besides those of the durable.Store contract:
+//
+//	table missing, or not clew's                 durable.ErrStoreBroken
+//	no permission, no or expired credentials     durable.ErrStoreBroken
+//	execution or table of a newer clew           durable.ErrStoreBroken, and nothing is changed
+//	damaged item                                 durable.ErrStoreBroken
+//	throttled, unreachable until ctx ended       the context's error and the last cause
+//	something out of DynamoDB's range            durable.ErrInvalid
+//
+// Each ErrStoreBroken names the table and the action, and says what to do. The
+// engine tries on meanwhile, and goes on when the cause has ended.
+package dynamo

@@ -1,0 +1,222 @@
+package dynamo
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/clewdev/clew/durable"
+)
+
+// firstLook is how many entries of a shard a poll reads first: what is due, if
+// little is, and the next one after it, in the least that a read costs.
+const firstLook = 16
+
+// Due implements durable.Store: one Query for each shard of the index, however
+// much is running or waits for its time. The index follows the table within
+// moments, so what it lists may be taken already, which the claim finds out.
+func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (page durable.DuePage, err error) {
+	if q.Cursor != "" {
+		if _, _, err := parseDueKey(q.Cursor); err != nil {
+			return page, fmt.Errorf("%w: %w", err, durable.ErrInvalid)
+		}
+	}
+	limit := limitOf(q.Limit)
+	shards := make([]shardPage, s.shards)
+	var wg sync.WaitGroup
+	for n := range shards {
+		wg.Go(func() {
+			shards[n] = s.dueShard(ctx, duePartition(q.Definition, q.Version, n), q, limit+1)
+		})
+	}
+	wg.Wait()
+	var keys []string
+	for _, shard := range shards {
+		if shard.err != nil {
+			return durable.DuePage{}, shard.err
+		}
+		keys = append(keys, shard.due...)
+		if !shard.later.IsZero() && (page.Later.IsZero() || shard.later.Before(page.Later)) {
+			page.Later = shard.later
+		}
+	}
+	slices.Sort(keys)
+	if len(keys) > limit {
+		keys = keys[:limit]
+		page.Next = keys[limit-1]
+	}
+	for _, key := range keys {
+		_, id, _ := strings.Cut(key, " ")
+		page.IDs = append(page.IDs, id)
+	}
+	return page, nil
+}
+
+// shardPage is what one shard has of a page, in order.
+type shardPage struct {
+	due   []string // keys
+	later time.Time
+	err   error
+}
+
+// dueShard reads along a shard until the page is full or the present is over.
+func (s *Store) dueShard(ctx context.Context, partition string, q *durable.DueQuery, limit int) (page shardPage) {
+	x := &expression{}
+	x.where(aDueHash, "=", text(partition))
+	if q.Cursor != "" {
+		x.where(aDue, ">", text(q.Cursor))
+	}
+	in := &dynamodb.QueryInput{
+		TableName: &s.table, IndexName: aws.String(indexDue), Limit: aws.Int32(int32(min(limit, firstLook))),
+		KeyConditionExpression:   x.condition(),
+		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+	}
+	end := milliKey(q.Now.UnixMilli() + 1)
+	for {
+		out, err := call(ctx, &s.caller, "Query", in, s.api.Query)
+		if err != nil {
+			return shardPage{err: err}
+		}
+		for _, m := range out.Items {
+			key := (&reader{item: m}).text(aDue)
+			if key >= end {
+				page.later, _, page.err = parseDueKey(key)
+				return page
+			}
+			if page.due = append(page.due, key); len(page.due) == limit {
+				return page
+			}
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return page
+		}
+		in.ExclusiveStartKey, in.Limit = out.LastEvaluatedKey, aws.Int32(int32(min(limit, 1000)))
+	}
+}
+
+// List implements durable.Store. Parked executions have an index; any other
+// list scans the table, each page of it from its beginning, and costs by the
+// size of the table.
+func (s *Store) List(ctx context.Context, q *durable.ListQuery) (page durable.ListPage, err error) {
+	limit := limitOf(q.Limit)
+	var heads []*head
+	if len(q.Statuses) == 1 && q.Statuses[0] == durable.StatusParked {
+		heads, err = s.parked(ctx, q, limit+1)
+	} else {
+		heads, err = s.scan(ctx, q, limit+1)
+	}
+	if err != nil {
+		return page, err
+	}
+	if len(heads) > limit {
+		heads = heads[:limit]
+		page.Next = heads[limit-1].ID
+	}
+	for _, h := range heads {
+		full := h.Head
+		if err := s.state(ctx, h, &full); err != nil {
+			if err = s.torn(ctx, h, err); err == durable.ErrNotFound {
+				continue // deleted meanwhile
+			}
+			return durable.ListPage{}, err
+		}
+		page.Heads = append(page.Heads, full)
+	}
+	return page, nil
+}
+
+// scan returns the first heads after the cursor that match, in order of ID. A
+// scan has no order, so it goes to the end of the table and keeps the least.
+func (s *Store) scan(ctx context.Context, q *durable.ListQuery, limit int) (heads []*head, err error) {
+	x := &expression{}
+	x.where(aSK, "=", text(skHead))
+	if q.Cursor != "" {
+		x.where(aPK, ">", text(pkOf(q.Cursor)))
+	}
+	if q.Definition != "" {
+		x.where(aDefinition, "=", text(q.Definition))
+	}
+	if len(q.Statuses) > 0 {
+		var any []string
+		for _, status := range q.Statuses {
+			any = append(any, x.value(number(int64(status))))
+		}
+		x.conds = append(x.conds, x.path(aStatus)+" IN ("+strings.Join(any, ", ")+")")
+	}
+	in := &dynamodb.ScanInput{
+		TableName: &s.table, FilterExpression: x.condition(),
+		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+	}
+	for {
+		out, err := call(ctx, &s.caller, "Scan", in, s.api.Scan)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range out.Items {
+			h, err := s.decodeHead(m)
+			if err != nil {
+				return nil, err
+			}
+			heads = append(heads, h)
+		}
+		slices.SortFunc(heads, func(a, b *head) int { return cmp.Compare(a.ID, b.ID) })
+		heads = heads[:min(len(heads), limit)]
+		if len(out.LastEvaluatedKey) == 0 {
+			return heads, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// parked finds parked executions by their index, whose range key is the ID.
+func (s *Store) parked(ctx context.Context, q *durable.ListQuery, limit int) (heads []*head, err error) {
+	for n := range s.shards {
+		x := &expression{}
+		x.where(aAttention, "=", text(fmt.Sprint(n)))
+		if q.Cursor != "" {
+			x.where(aPK, ">", text(pkOf(q.Cursor)))
+		}
+		in := &dynamodb.QueryInput{
+			TableName: &s.table, IndexName: aws.String(indexAttention), Limit: aws.Int32(int32(min(limit, 1000))),
+			KeyConditionExpression:   x.condition(),
+			ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+		}
+		for found := 0; found < limit; {
+			out, err := call(ctx, &s.caller, "Query", in, s.api.Query)
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range out.Items {
+				h, err := s.read(ctx, idOf((&reader{item: m}).text(aPK)))
+				if err != nil {
+					return nil, err
+				}
+				if h != nil && h.Status == durable.StatusParked && (q.Definition == "" || q.Definition == h.Definition) {
+					heads = append(heads, h)
+					found++
+				}
+			}
+			if len(out.LastEvaluatedKey) == 0 {
+				break
+			}
+			in.ExclusiveStartKey = out.LastEvaluatedKey
+		}
+	}
+	slices.SortFunc(heads, func(a, b *head) int { return cmp.Compare(a.ID, b.ID) })
+	return heads[:min(len(heads), limit)], nil
+}
+
+// limitOf is the most that a page of a query with this limit holds.
+func limitOf(limit int) int {
+	if limit <= 0 {
+		return 100
+	}
+	return limit
+}

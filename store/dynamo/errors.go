@@ -1,0 +1,99 @@
+package dynamo
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/clewdev/clew/durable"
+)
+
+// broken is an error that only a person can end: what is the matter and, after
+// a colon, what to do.
+func broken(table, format string, args ...any) error {
+	return fmt.Errorf("dynamo: table %s: %s: %w", table, fmt.Sprintf(format, args...), durable.ErrStoreBroken)
+}
+
+// What a person reads of each fault that only a person can end.
+const (
+	textNoTable     = "the table does not exist in this account and region: check its name, the region and the endpoint, or make it with dynamo.CreateTable"
+	textNoIndex     = "the table or one of its indexes is not there, or not yet: wait until it is active, or make it with dynamo.CreateTable"
+	textDenied      = "these credentials may not do that: allow the action on the table and on its index/* in the policy of this role or user"
+	textExpired     = "the credentials have expired: renew them, then the store goes on by itself; nothing that was acknowledged is lost"
+	textCredentials = "the service does not accept these credentials: check access key, secret, region and endpoint, and this machine's clock"
+	textUnsigned    = "there are no credentials to sign with: set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
+	textSchema      = "the keys or indexes of the table are not those of clew: use a table made by dynamo.CreateTable"
+	textRegion      = "no region is set: set AWS_REGION, or region= in the store's URL"
+)
+
+// explain turns a fault of the SDK into one that names table and action and,
+// where a person must act, the remedy. The cause stays in it. Every error from
+// the service goes through here.
+func explain(table, action string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := remedy(err); text != "" {
+		return fmt.Errorf("dynamo: table %s: %s: %s: %w (%w)", table, action, text, durable.ErrStoreBroken, err)
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() == "ValidationException" {
+		return fmt.Errorf("dynamo: table %s: %s: %w: %w", table, action, durable.ErrInvalid, err)
+	}
+	return fmt.Errorf("dynamo: table %s: %s: %w", table, action, err)
+}
+
+// remedy is the text for a fault that only a person can end, else "".
+func remedy(err error) string {
+	var missing *types.ResourceNotFoundException
+	if errors.As(err, &missing) {
+		if strings.Contains(missing.ErrorMessage(), "index") {
+			return textNoIndex
+		}
+		return textNoTable
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		switch {
+		case strings.Contains(err.Error(), "Missing Region") || strings.Contains(err.Error(), "Invalid Configuration: Missing"):
+			return textRegion
+		case isSigning(err):
+			return textUnsigned
+		}
+		return ""
+	}
+	switch api.ErrorCode() {
+	case "TableNotFoundException":
+		return textNoTable
+	case "IndexNotFoundException":
+		return textNoIndex
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "KMSAccessDeniedException":
+		return textDenied
+	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
+		return textExpired
+	case "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException",
+		"MissingAuthenticationTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidAccessKeyId":
+		return textCredentials
+	case "ValidationException":
+		for _, says := range []string{"match the schema", "does not have the specified index", "Type mismatch for key", "Missing the key"} {
+			if strings.Contains(api.ErrorMessage(), says) {
+				return textSchema
+			}
+		}
+	}
+	return ""
+}
+
+// isSigning tells whether a request could not even be made, for lack of
+// credentials or region. The SDK has no type for it.
+func isSigning(err error) bool {
+	for _, says := range []string{"get identity", "get credentials", "failed to sign request", "Missing Region", "Invalid Configuration: Missing"} {
+		if strings.Contains(err.Error(), says) {
+			return true
+		}
+	}
+	return false
+}

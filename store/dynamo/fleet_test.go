@@ -1,0 +1,91 @@
+package dynamo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/internal/dynamolocal"
+)
+
+// TestFleet: three workers on one table, whose every sixteenth write lands and
+// loses its answer. No owner gives an execution up for that: each step runs
+// once, whoever runs it.
+func TestFleet(t *testing.T) {
+	const workers, executions = 3, 48
+	client := dynamolocal.Client(t)
+	opts := newTable(t, client)
+	var bodies atomic.Int64
+	def := durable.Define("fleet", "1", func(ctx *durable.Context, _ string) (int, error) {
+		for i := range 5 {
+			_, err := durable.Step(ctx, fmt.Sprintf("step-%d", i), func(context.Context) (string, error) {
+				bodies.Add(1)
+				return text200, nil
+			})
+			if err != nil {
+				return 0, err
+			}
+			if i == 2 { // anybody may go on from here
+				if err := durable.Wait(ctx, "pause", 50*time.Millisecond); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return 5, nil
+	})
+	var writes atomic.Int64
+	loses := &faulty{API: client, after: func(err error) error {
+		if err == nil && writes.Add(1)%16 == 0 {
+			return syscall.ECONNRESET
+		}
+		return err
+	}}
+	ctx, stop := context.WithCancel(context.Background())
+	var engines [workers]*durable.Engine
+	var serving, starting sync.WaitGroup
+	for i := range engines {
+		e, err := durable.New(open(t, loses, opts), durable.Options{HotWait: -1})
+		if err == nil {
+			err = e.Register(def)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		engines[i] = e
+		serving.Go(func() {
+			if err := e.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range executions {
+		starting.Go(func() {
+			x, err := def.Start(t.Context(), engines[i%workers], fmt.Sprintf("order-%d", i), text200)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if out, err := x.Wait(t.Context()); out != 5 || err != nil {
+				t.Errorf("order-%d: got %d, %v, want 5", i, out, err)
+			}
+		})
+	}
+	starting.Wait()
+	stop()
+	serving.Wait()
+	if got := bodies.Load(); got != 5*executions {
+		t.Errorf("%d bodies ran, want %d: lost answers made owners give up", got, 5*executions)
+	}
+	s := open(t, client, opts)
+	for i := range executions {
+		rec := load(t, s, fmt.Sprintf("order-%d", i))
+		if rec.Crashes != 0 || rec.Epoch != 2 {
+			t.Errorf("%s: %d crashes, epoch %d, want 0, 2", rec.ID, rec.Crashes, rec.Epoch)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/clewdev/clew/durable"
+)
+
+// Options configure a Store. Region, endpoint and credentials are the
+// client's.
+type Options struct {
+	// Table is the name of the table. Needed.
+	Table string
+	// AttemptTimeout bounds one attempt of a request; attempts are repeated
+	// until the call's context ends. Default 2 s.
+	AttemptTimeout time.Duration
+
+	// For CreateTable:
+
+	// Shards is over how many partitions of the index each definition version
+	// spreads what is due; what the table says holds. Default 4.
+	Shards int
+	// PointInTimeRecovery lets the table be restored to any second of the last
+	// 35 days. It costs by the size of the table.
+	PointInTimeRecovery bool
+	// DeletionProtection refuses to delete the table.
+	DeletionProtection bool
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Shards == 0 {
+		o.Shards = 4
+	}
+	if o.AttemptTimeout == 0 {
+		o.AttemptTimeout = 2 * time.Second
+	}
+	switch {
+	case o.Table == "":
+		return o, fmt.Errorf("%w: dynamo: Options.Table is empty", durable.ErrInvalid)
+	case o.Shards < 0 || o.Shards > maxShards:
+		return o, fmt.Errorf("%w: dynamo: Options.Shards is %d, want 1 to %d", durable.ErrInvalid, o.Shards, maxShards)
+	case o.AttemptTimeout < 0:
+		return o, fmt.Errorf("%w: dynamo: Options.AttemptTimeout is %v", durable.ErrInvalid, o.AttemptTimeout)
+	}
+	return o, nil
+}
+
+const maxShards = 1000
+
+// Store is a durable.Store in a DynamoDB table. It is safe for concurrent use
+// and needs no closing.
+type Store struct {
+	caller
+	api    API
+	shards int
+
+	mu    sync.Mutex
+	turns map[string]*head // heads of the claims held here, as the last write left them
+}
+
+var _ durable.Store = (*Store)(nil)
+
+// maxTurns bounds what a Store remembers of claims, lost ones included. One
+// that was forgotten costs a read before its next commit.
+const maxTurns = 10_000
+
+// Open returns a Store over a table that exists, after it has compared its
+// keys and indexes with what clew needs.
+func Open(ctx context.Context, client API, opts Options) (*Store, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		caller: caller{table: opts.Table, attempt: opts.AttemptTimeout}, api: client,
+		shards: opts.Shards, turns: map[string]*head{},
+	}
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// remembered returns the head as the commit before this one left it, if it is
+// known here. It is exact: nothing but commits changes what they change.
+func (s *Store) remembered(id string, epoch, seq int64) *head {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.turns[id]; h != nil && h.Epoch == epoch && h.Seq == seq {
+		return h
+	}
+	return nil
+}
+
+// remember keeps the head of a claim for its next commit.
+func (s *Store) remember(h *head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.Status != durable.StatusRunning {
+		delete(s.turns, h.ID)
+		return
+	}
+	if old := s.turns[h.ID]; old != nil && (old.Epoch > h.Epoch || old.Epoch == h.Epoch && old.Seq > h.Seq) {
+		return
+	}
+	for id := range s.turns {
+		if len(s.turns) < maxTurns {
+			break
+		}
+		delete(s.turns, id)
+	}
+	s.turns[h.ID] = h
+}
+
+func (s *Store) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.turns, id)
+}
+
+// read returns the head, nil if there is none.
+func (s *Store) read(ctx context.Context, id string) (*head, error) {
+	in := &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(pkOf(id), skHead), ConsistentRead: aws.Bool(true)}
+	out, err := call(ctx, &s.caller, "GetItem", in, s.api.GetItem)
+	if err != nil || len(out.Item) == 0 {
+		return nil, err
+	}
+	return s.decodeHead(out.Item)
+}
+
+// change sends an update of the head. If its condition fails, refused is the
+// head as it is, nil if there is none: the server sends it along with the
+// refusal, or is asked for it.
+func (s *Store) change(ctx context.Context, id string, u *update) (done, refused *head, err error) {
+	out, err := call(ctx, &s.caller, "UpdateItem", u.input(s.table, id), s.api.UpdateItem)
+	if err == nil {
+		done, err = s.decodeHead(out.Attributes)
+		return done, nil, err
+	}
+	refused, is, err := s.refusal(ctx, id, err)
+	if err == nil && is && refused == nil {
+		err = durable.ErrNotFound
+	}
+	return nil, refused, err
+}
+
+// refusal reads what failed a condition, if that is what err says.
+func (s *Store) refusal(ctx context.Context, id string, err error) (h *head, is bool, _ error) {
+	old, is := refused(err)
+	switch {
+	case !is:
+		return nil, false, err
+	case len(old) == 0:
+		h, err = s.read(ctx, id)
+	default:
+		h, err = s.decodeHead(old)
+	}
+	return h, true, err
+}
+
+// record completes a head to what callers get. Nothing in it is shared.
+func (s *Store) record(ctx context.Context, h *head, what durable.Load) (*durable.Record, error) {
+	rec := &durable.Record{Head: h.Head, Heartbeats: h.heartbeats()}
+	rec.Digest = append([]byte(nil), h.Digest...)
+	err := s.state(ctx, h, &rec.Head)
+	if err == nil {
+		rec.Inbox, err = s.inbox(ctx, h, h.Seen)
+	}
+	if err == nil && what == durable.LoadAll {
+		rec.Input, err = s.fetch(ctx, h.ID, h.input)
+		if err == nil {
+			rec.Journal, err = s.entries(ctx, h)
+		}
+	}
+	if err != nil {
+		return nil, s.torn(ctx, h, err)
+	}
+	return rec, nil
+}
+
+// state fills in what stands in the head in its stored form.
+func (s *Store) state(ctx context.Context, h *head, into *durable.Head) error {
+	var fields [4][]byte
+	for i, v := range [4]value{h.detail, h.result, h.park, h.failure} {
+		b, err := s.fetch(ctx, h.ID, v)
+		if err != nil {
+			return err
+		}
+		fields[i] = b
+	}
+	into.Detail, into.Result = string(fields[0]), fields[1]
+	var err, failed error
+	into.Park, err = fromJSON[durable.Park](fields[2])
+	into.Error, failed = fromJSON[durable.Error](fields[3])
+	return firstOf(err, failed)
+}
+
+func (s *Store) entries(ctx context.Context, h *head) ([]durable.Entry, error) {
+	batches, err := s.batches(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]durable.Entry, 0, h.Revision)
+	for _, b := range batches {
+		entries, err := durable.DecodeEntries(append([]byte(nil), b...))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	if int64(len(all)) != h.Revision {
+		return nil, fmt.Errorf("the journal has %d entries, want %d", len(all), h.Revision)
+	}
+	return all, nil
+}
+
+// torn explains why a record could not be put together: it was deleted
+// meanwhile, or it is damaged.
+func (s *Store) torn(ctx context.Context, h *head, err error) error {
+	if ctx.Err() != nil || errors.Is(err, durable.ErrStoreBroken) {
+		return err
+	}
+	if again, failed := s.read(ctx, h.ID); failed == nil && (again == nil || again.creator != h.creator) {
+		return durable.ErrNotFound
+	}
+	return fmt.Errorf("dynamo: table %s: execution %q cannot be read: %w", s.table, h.ID, err)
+}

@@ -1,0 +1,221 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// keys is a hash and a range key, both text.
+type keys [2]string
+
+func (k keys) schema() (s []types.KeySchemaElement) {
+	return append(s,
+		types.KeySchemaElement{AttributeName: aws.String(k[0]), KeyType: types.KeyTypeHash},
+		types.KeySchemaElement{AttributeName: aws.String(k[1]), KeyType: types.KeyTypeRange})
+}
+
+var (
+	tableKeys = keys{aPK, aSK}
+	indexKeys = map[string]keys{
+		indexDue:       {aDueHash, aDue},
+		indexAttention: {aAttention, aPK},
+	}
+	indexNames = []string{indexDue, indexAttention}
+	keyNames   = []string{aPK, aSK, aDueHash, aDue, aAttention}
+)
+
+// TableAPI is the part of *dynamodb.Client that CreateTable uses.
+type TableAPI interface {
+	API
+	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
+	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTableOutput, error)
+	UpdateContinuousBackups(context.Context, *dynamodb.UpdateContinuousBackupsInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateContinuousBackupsOutput, error)
+}
+
+var _ TableAPI = (*dynamodb.Client)(nil)
+
+// CreateTable makes the table of opts, billed on demand, with its indexes and
+// settings, and returns when it is ready. A table that exists and fits is left
+// as it is, but for protection and recovery, which are switched on if asked
+// for; one that does not fit is an error that says what differs.
+func CreateTable(ctx context.Context, client TableAPI, opts Options) error {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return err
+	}
+	s := &Store{caller: caller{table: opts.Table, attempt: max(opts.AttemptTimeout, 10*time.Second)}, api: client, shards: opts.Shards}
+	made := true
+	_, err = call(ctx, &s.caller, "CreateTable", tableInput(opts), client.CreateTable)
+	var inUse *types.ResourceInUseException
+	if errors.As(err, &inUse) {
+		made, err = false, nil
+	}
+	if err != nil {
+		return err
+	}
+	table, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	if differs := compare(table); differs != "" {
+		return broken(s.table, "exists, and is not a table of clew: %s: choose another name", differs)
+	}
+	if !made && opts.DeletionProtection && !aws.ToBool(table.DeletionProtectionEnabled) {
+		in := &dynamodb.UpdateTableInput{TableName: &s.table, DeletionProtectionEnabled: aws.Bool(true)}
+		if _, err := call(ctx, &s.caller, "UpdateTable", in, client.UpdateTable); err != nil {
+			return err
+		}
+	}
+	if opts.PointInTimeRecovery {
+		in := &dynamodb.UpdateContinuousBackupsInput{TableName: &s.table,
+			PointInTimeRecoverySpecification: &types.PointInTimeRecoverySpecification{PointInTimeRecoveryEnabled: aws.Bool(true)}}
+		if _, err := call(ctx, &s.caller, "UpdateContinuousBackups", in, client.UpdateContinuousBackups); err != nil {
+			return err
+		}
+	}
+	return s.putSettings(ctx)
+}
+
+func tableInput(opts Options) *dynamodb.CreateTableInput {
+	in := &dynamodb.CreateTableInput{
+		TableName: &opts.Table, BillingMode: types.BillingModePayPerRequest, KeySchema: tableKeys.schema(),
+	}
+	if opts.DeletionProtection {
+		in.DeletionProtectionEnabled = aws.Bool(true)
+	}
+	for _, name := range keyNames {
+		in.AttributeDefinitions = append(in.AttributeDefinitions,
+			types.AttributeDefinition{AttributeName: aws.String(name), AttributeType: types.ScalarAttributeTypeS})
+	}
+	for _, name := range indexNames {
+		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: aws.String(name), KeySchema: indexKeys[name].schema(),
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+		})
+	}
+	return in
+}
+
+// ready waits until the table can be used.
+func (s *Store) ready(ctx context.Context) (*types.TableDescription, error) {
+	for {
+		table, err := s.describe(ctx)
+		if err != nil || settled(table) {
+			return table, err
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("dynamo: table %s is not active yet: %w", s.table, context.Cause(ctx))
+		}
+	}
+}
+
+func settled(table *types.TableDescription) bool {
+	for i := range table.GlobalSecondaryIndexes {
+		if table.GlobalSecondaryIndexes[i].IndexStatus == types.IndexStatusCreating {
+			return false
+		}
+	}
+	return table.TableStatus != types.TableStatusCreating && table.TableStatus != types.TableStatusUpdating
+}
+
+func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
+	out, err := call(ctx, &s.caller, "DescribeTable", &dynamodb.DescribeTableInput{TableName: &s.table}, s.api.DescribeTable)
+	if err != nil {
+		return nil, err
+	}
+	return out.Table, nil
+}
+
+// check sees whether the table is what this build needs, and reads how it is
+// sharded.
+func (s *Store) check(ctx context.Context) error {
+	table, err := s.describe(ctx)
+	if err != nil {
+		return err
+	}
+	if table.TableStatus == types.TableStatusCreating || table.TableStatus == types.TableStatusDeleting {
+		return broken(s.table, "it is %s: wait until it is ACTIVE", table.TableStatus)
+	}
+	if differs := compare(table); differs != "" {
+		return broken(s.table, "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
+	}
+	in := &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(settingsPK, settingsSK), ConsistentRead: aws.Bool(true)}
+	out, err := call(ctx, &s.caller, "GetItem", in, s.api.GetItem)
+	if err != nil {
+		return err
+	}
+	r := &reader{item: out.Item}
+	f, shards := r.int(aFormat), r.int(aShards)
+	switch {
+	case r.err != nil:
+		return broken(s.table, "its settings are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
+	case f > format:
+		return broken(s.table, "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
+	case shards > 0:
+		s.shards = int(min(shards, maxShards))
+	}
+	return nil
+}
+
+// putSettings writes the settings unless they are there.
+func (s *Store) putSettings(ctx context.Context) error {
+	m := keyOf(settingsPK, settingsSK)
+	m[aFormat], m[aShards] = number(format), number(int64(s.shards))
+	in := &dynamodb.PutItemInput{TableName: &s.table, Item: m,
+		ConditionExpression: aws.String("attribute_not_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": aPK}}
+	_, err := call(ctx, &s.caller, "PutItem", in, s.api.PutItem)
+	if _, there := refused(err); there {
+		return nil
+	}
+	return err
+}
+
+// compare says in what a table differs from what is needed, "" if in nothing.
+func compare(table *types.TableDescription) string {
+	var differs []string
+	if got := describeKeys(table.KeySchema); got != describeKeys(tableKeys.schema()) {
+		differs = append(differs, fmt.Sprintf("its keys are %s, want %s", got, describeKeys(tableKeys.schema())))
+	}
+	for _, name := range indexNames {
+		want, got := describeKeys(indexKeys[name].schema()), "missing"
+		for i := range table.GlobalSecondaryIndexes {
+			if index := &table.GlobalSecondaryIndexes[i]; aws.ToString(index.IndexName) == name {
+				got = describeKeys(index.KeySchema)
+			}
+		}
+		if got == "missing" {
+			differs = append(differs, fmt.Sprintf("it has no index %s on %s", name, want))
+		} else if got != want {
+			differs = append(differs, fmt.Sprintf("the keys of its index %s are %s, want %s", name, got, want))
+		}
+	}
+	for _, a := range table.AttributeDefinitions {
+		for _, name := range keyNames {
+			if aws.ToString(a.AttributeName) == name && a.AttributeType != types.ScalarAttributeTypeS {
+				differs = append(differs, fmt.Sprintf("its attribute %s is of type %s, want S", name, a.AttributeType))
+			}
+		}
+	}
+	return strings.Join(differs, "; ")
+}
+
+func describeKeys(schema []types.KeySchemaElement) string {
+	var hash, sort string
+	for _, k := range schema {
+		if k.KeyType == types.KeyTypeHash {
+			hash = aws.ToString(k.AttributeName)
+		} else {
+			sort = aws.ToString(k.AttributeName)
+		}
+	}
+	return "(" + hash + ", " + sort + ")"
+}
