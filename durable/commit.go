@@ -184,7 +184,7 @@ func (a *activation) tell(err error) {
 // settled tells whether a store's error is an answer rather than the lack of
 // one.
 func settled(err error) bool {
-	for _, answer := range []error{ErrFenced, ErrUnseen, ErrEnded, ErrExists, ErrNotFound, ErrNotDue, ErrNotEnded, ErrDelivered, ErrNotOpen, ErrRevision, ErrInboxFull} {
+	for _, answer := range []error{ErrFenced, ErrUnseen, ErrEnded, ErrExists, ErrNotFound, ErrNotDue, ErrNotEnded, ErrDelivered, ErrNotOpen, ErrRevision, ErrInboxFull, ErrInvalid} {
 		if errors.Is(err, answer) {
 			return true
 		}

@@ -19,7 +19,8 @@ import (
 // by Nonce) and answer as if it were the first time.
 //
 // An error that wraps none of this package's sentinels means "outcome
-// unknown": the engine repeats the call until it has an answer.
+// unknown", and so does ErrStoreBroken: the engine repeats the call until it
+// has an answer. ErrInvalid is an answer: the store will never take this.
 type Store interface {
 	// Create puts a record if its ID is free, else ErrExists. With c.First the
 	// record is born claimed and its first commit lands in the same write.
@@ -53,7 +54,9 @@ type Store interface {
 	// List pages through heads in order of ID.
 	List(ctx context.Context, q *ListQuery) (ListPage, error)
 
-	// Delete removes an ended record; ErrNotEnded otherwise, ErrNotFound.
+	// Delete removes an ended record; ErrNotEnded otherwise, ErrNotFound. Its
+	// ID may be used again only once no owner of its earlier life can still
+	// have a write under way: a new record counts its epochs from 1 again.
 	Delete(ctx context.Context, id string) error
 }
 
