@@ -44,6 +44,10 @@ type activation struct {
 	closed   []string
 	progress bool
 	seen     int64 // deliveries whose entries are in journal or pending
+	extras   bool  // a write with extra entries is in flight
+	late     []Delivery
+	exiting  bool                // the handler's goroutine is ending
+	deaf     []<-chan bodyResult // of bodies that nobody waits for any more
 	detail   string
 	lease    time.Time
 	volatile *time.Timer   // flushes what has been pending for too long
@@ -152,6 +156,7 @@ func (a *activation) once() (again bool) {
 	root := &Context{Context: a.eng.values, a: a, scope: a.newScope(0, ScopeForward, "")}
 	a.mu.Lock()
 	asked := a.journal.cancel != nil
+	a.exiting = false
 	a.mu.Unlock()
 	out := make(chan ending, 1)
 	go func() {
@@ -218,14 +223,27 @@ func endingOf(payload []byte, err error) ending {
 func (a *activation) unconsumed(s *scope) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.journal.counts[s.id] <= s.pos {
-		return nil
+	for _, way := range []struct {
+		id  scopeID
+		pos int64
+	}{{s.id, s.pos}, {scopeID{s.id.parent, ScopeUnwind}, s.unwound()}} {
+		if a.journal.counts[way.id] > way.pos {
+			op := a.journal.byID[opID{way.id, way.pos + 1}]
+			return &NondeterminismError{
+				Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", s.path, way.pos+1),
+				Have: op.describe(), Want: "no operation",
+			}
+		}
 	}
-	op := a.journal.byID[opID{s.id, s.pos + 1}]
-	return &NondeterminismError{
-		Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", s.path, s.pos+1),
-		Have: op.describe(), Want: "no operation",
+	return nil
+}
+
+// unwound is how many operations of the way out the code has asked for.
+func (s *scope) unwound() int64 {
+	if s.out == nil {
+		return 0
 	}
+	return s.out.pos
 }
 
 // finish records the end of the execution. asked says that the handler knew
@@ -255,12 +273,12 @@ func (a *activation) cancelled() *CancelledError {
 // starts no write by itself, but does not stay volatile for long either.
 // a.mu is held.
 func (a *activation) append(e Entry) {
-	if a.halted != nil {
-		return
-	}
 	if err := a.journal.apply(&e); err != nil {
 		a.inconsistent(err)
 		return
+	}
+	if a.halted != nil {
+		return // the code may go on to its next operation with what it did; nobody else sees it
 	}
 	a.pending = append(a.pending, e)
 	if e.Kind == EntryResult || e.Kind == EntryFailure {
@@ -286,6 +304,12 @@ func (a *activation) inconsistent(err error) {
 
 // incorporate moves deliveries into the journal. a.mu is held.
 func (a *activation) incorporate(unseen []Delivery) {
+	if a.extras {
+		// What is in flight comes before these in the journal, and is not in
+		// memory yet: they wait until it is, or a replay would see another order.
+		a.late = append(a.late, unseen...)
+		return
+	}
 	for i := range unseen {
 		d := &unseen[i]
 		if d.Seq <= a.seen {
@@ -406,6 +430,15 @@ func (a *activation) halt(why error) {
 	}
 }
 
+// exit ends the handler's goroutine, whose deferred functions run. From then
+// on operations answer ErrSuspended.
+func (a *activation) exit() {
+	a.mu.Lock()
+	a.exiting = true
+	a.mu.Unlock()
+	runtime.Goexit()
+}
+
 // await blocks the handler until ready or until the time has come, whichever
 // is first; zero means never. What cannot be waited for in memory suspends
 // the execution, and then await does not return: the goroutine ends and its
@@ -413,7 +446,7 @@ func (a *activation) halt(why error) {
 func (a *activation) await(ready func() bool, until time.Time) {
 	for {
 		if a.expire() != nil || a.fire() != nil {
-			runtime.Goexit()
+			a.exit()
 		}
 		a.mu.Lock()
 		halted, changed := a.halted, a.changed
@@ -425,7 +458,7 @@ func (a *activation) await(ready func() bool, until time.Time) {
 		a.mu.Unlock()
 		switch {
 		case halted != nil:
-			runtime.Goexit()
+			a.exit()
 		case isReady, !until.IsZero() && !now().Before(until):
 			return
 		}
@@ -433,7 +466,7 @@ func (a *activation) await(ready func() bool, until time.Time) {
 			continue
 		}
 		if err := a.suspend(next); !errors.Is(err, ErrUnseen) {
-			runtime.Goexit()
+			a.exit()
 		}
 	}
 }
@@ -466,7 +499,7 @@ func (a *activation) stayHot(next time.Time, changed chan struct{}) bool {
 
 // suspend ends the activation until next (zero: until a delivery).
 func (a *activation) suspend(next time.Time) error {
-	return a.commit(write{ifSeen: true, status: StatusSuspended, due: next, extra: []Entry{{Kind: EntrySuspended, At: now()}}})
+	return a.commit(write{ifSeen: true, status: StatusSuspended, due: next, extra: []Entry{{Kind: EntrySuspended, At: now(), Epoch: a.epoch}}})
 }
 
 // handOver suspends an execution that could go on at once, because this host
@@ -474,7 +507,7 @@ func (a *activation) suspend(next time.Time) error {
 func (a *activation) handOver() {
 	for a.eng.isDraining() {
 		if err := a.suspend(now()); !errors.Is(err, ErrUnseen) {
-			runtime.Goexit()
+			a.exit()
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -53,12 +52,13 @@ func (s *stepRun) settleLost() {
 // attempt runs the next attempt.
 func (s *stepRun) attempt() {
 	first := s.op == nil
+	s.joinDeaf()
 	err := s.start()
 	if err == nil {
 		err = s.keepFresh()
 	}
 	if err != nil {
-		runtime.Goexit() // the activation is over
+		s.a.exit() // the activation is over
 	}
 	s.a.mu.Lock()
 	if !s.op.done && (s.reachedNow() != nil || first && s.c.reached() != nil) {
@@ -68,10 +68,50 @@ func (s *stepRun) attempt() {
 		e.NoEffect = true
 		s.record(e)
 	}
+	if !s.op.done && s.expired() {
+		s.expire() // while its start was being written
+	}
 	done := s.op.done
 	s.a.mu.Unlock()
 	if !done {
 		s.execute()
+	}
+}
+
+// joinDeaf waits for bodies that ignored the end of their context, if the step
+// must not overlap with any, and keeps the claim meanwhile.
+func (s *stepRun) joinDeaf() {
+	if !s.o.afterBodies {
+		return
+	}
+	a := s.a
+	tick := time.NewTicker(a.tickEvery())
+	defer tick.Stop()
+	for {
+		a.mu.Lock()
+		halted := a.halted != nil
+		if len(a.deaf) == 0 && !halted {
+			a.mu.Unlock()
+			return
+		}
+		var next <-chan bodyResult
+		if len(a.deaf) > 0 {
+			next = a.deaf[0]
+		}
+		a.mu.Unlock()
+		if halted {
+			a.exit()
+		}
+		select {
+		case <-next:
+			a.mu.Lock()
+			a.deaf = a.deaf[1:]
+			a.mu.Unlock()
+		case <-tick.C:
+			a.keep()
+		case <-a.eng.hard.Done():
+			a.exit()
+		}
 	}
 }
 
@@ -234,9 +274,13 @@ func (s *stepRun) wait(out <-chan bodyResult, until time.Time) bodyResult {
 			return r
 		case <-tick.C:
 			s.a.keep()
+			tick.Reset(s.a.tickEvery())
 		case <-s.a.eng.hard.Done():
 			return s.o.retry.resultOf(nil, ErrHostGone)
 		case <-end.C:
+			s.a.mu.Lock()
+			s.a.deaf = append(s.a.deaf, out)
+			s.a.mu.Unlock()
 			s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
 			return s.o.retry.resultOf(nil, ErrAttemptTimeout)
 		}

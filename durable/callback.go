@@ -56,13 +56,17 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 	switch {
 	case k.op != nil && k.op.end == EntryCancel && k.op.key == "":
 		return nil, a.stopped(k.op)
+	case k.op != nil && k.op.key == "":
+		return nil, Permanent(k.op.err)
 	case k.op != nil:
 	case ctx.reached() != nil:
 		k.recordCancelled()
 		return nil, a.stopped(k.op)
 	case a.journal.open >= MaxOpenCallbacks:
-		ctx.scope.pos-- // it was not recorded, so its place is free
-		return nil, Permanent(fmt.Errorf("%w: %d are open already, %q would be one more", ErrTooManyCallbacks, MaxOpenCallbacks, name))
+		e := k.entry(EntryFailure)
+		e.Error = toStored(fmt.Errorf("%w: %d are open already, %q would be one more", ErrTooManyCallbacks, MaxOpenCallbacks, name))
+		k.record(e)
+		return nil, Permanent(k.op.err)
 	default:
 		e := k.entry(EntryStart)
 		e.Timeout = o.timeout
@@ -101,7 +105,11 @@ func (c *Callback[T]) Result() (T, error) {
 	case k.op.err != nil:
 		return zero, &CallbackError{Callback: k.name, Err: k.op.err}
 	}
-	return decodeResult[T](k.c, k.op, k.path, k.op.payload)
+	v, err := decodeValue[T](k.op.payload)
+	if err != nil { // somebody outside sent it, so it is no bug of this code
+		return zero, &CallbackError{Callback: k.name, Err: err}
+	}
+	return v, nil
 }
 
 // callbackID packs where a callback lives into one opaque word.

@@ -34,6 +34,9 @@ func (a *activation) flush() error { return a.commit(write{status: StatusRunning
 // refused because something arrived, which is in the journal now. Any other
 // error means that the activation is over.
 func (a *activation) commit(w write) error {
+	if err := a.eng.hard.Err(); err != nil {
+		return err
+	}
 	select {
 	case a.token <- struct{}{}:
 	case <-a.eng.hard.Done():
@@ -54,6 +57,7 @@ func (a *activation) commit(w write) error {
 		return nil
 	}
 	c, taken := a.build(w)
+	a.extras = len(w.extra) > 0
 	a.mu.Unlock()
 	receipt, err := a.send(c)
 	return a.settle(w, c, taken, receipt, err)
@@ -84,6 +88,12 @@ func (a *activation) build(w write) (c *Commit, taken []Entry) {
 func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.extras = false
+	defer func() {
+		late := a.late
+		a.late = nil
+		a.incorporate(late)
+	}()
 	switch {
 	case errors.Is(err, ErrUnseen):
 		a.pending = append(taken, a.pending...)

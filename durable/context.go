@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -29,6 +30,7 @@ type scope struct {
 	pos   int64
 	names map[string]int
 	busy  atomic.Bool
+	out   *scope // of the way out, once it has begun
 }
 
 func (a *activation) newScope(parent int64, kind Scope, path string) *scope {
@@ -48,12 +50,15 @@ func (c *Context) Shielded() *Context {
 
 // Unwinding returns a handle for the way out: shielded, and with positions of
 // its own, so that what is undone never shifts what went forward. There is
-// one per parent context; call it once.
+// one per parent context: further calls go on where it is.
 func (c *Context) Unwinding() *Context {
-	return &Context{
-		Context: c.Context, a: c.a, shielded: true,
-		scope: c.a.newScope(c.scope.id.parent, ScopeUnwind, c.scope.path),
+	if c.scope.id.scope == ScopeUnwind {
+		return c
 	}
+	if c.scope.out == nil {
+		c.scope.out = c.a.newScope(c.scope.id.parent, ScopeUnwind, c.scope.path)
+	}
+	return &Context{Context: c.Context, a: c.a, shielded: true, scope: c.scope.out}
 }
 
 // SetStatus sets the execution's custom status. It costs no write: the next
@@ -116,17 +121,29 @@ func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error)
 	}
 	k := &call{c: c, typ: typ, sub: sub, name: name, link: link}
 	a.mu.Lock()
-	if a.halted != nil { // a deferred function, on the way out of the activation
+	switch {
+	case a.halted != nil && a.exiting: // a deferred function, on the way out
 		a.mu.Unlock()
 		k.end()
 		return nil, ErrSuspended
+	case a.halted != nil: // the claim was lost: the code must not go on
+		a.mu.Unlock()
+		k.end()
+		a.exit()
+	case a.body != nil: // a captured handle, used inside a step's body
+		a.mu.Unlock()
+		k.end()
+		return nil, Permanent(fmt.Errorf("%w: %s %q", ErrNested, typ, name))
 	}
 	c.scope.pos++
 	c.scope.names[name]++
 	k.id = opID{c.scope.id, c.scope.pos}
-	k.path = c.scope.path + name
+	k.path = c.scope.path + escape(name)
 	if n := c.scope.names[name]; n > 1 || name == "" {
 		k.path += "#" + strconv.Itoa(n)
+	}
+	if c.scope.id.scope == ScopeUnwind {
+		k.path += "/undo"
 	}
 	k.op = a.journal.byID[k.id]
 	mismatch := k.op != nil && (k.op.typ != typ || k.op.subtype != sub || k.op.name != name)
@@ -150,7 +167,18 @@ func (k *call) end() { k.c.scope.busy.Store(false) }
 
 // key is the idempotency key of the operation: stable across attempts,
 // activations, hosts and positions.
-func (k *call) key() string { return k.c.a.id.ID + "/1/" + k.path }
+func (k *call) key() string { return escape(k.c.a.id.ID) + "/1/" + k.path }
+
+// escape keeps a name from looking like more than one part of a key.
+func escape(name string) string {
+	switch {
+	case name == "undo":
+		return "%75ndo"
+	case !strings.ContainsAny(name, "%/#"):
+		return name
+	}
+	return strings.NewReplacer("%", "%25", "/", "%2F", "#", "%23").Replace(name)
+}
 
 // entry returns an entry about this operation; the operation's first one says
 // which it is. a.mu is held.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,6 +212,9 @@ func (e *Engine) Register(defs ...Registrable) error {
 func (e *Engine) start(ctx context.Context, def *definition, id string, input []byte) (*activation, error) {
 	if id == "" || len(id) > MaxNameLength {
 		return nil, fmt.Errorf("%w: an execution ID has 1 to %d bytes, this one %d", ErrInvalid, MaxNameLength, len(id))
+	}
+	if strings.ContainsRune(id, 0) {
+		return nil, fmt.Errorf("%w: an execution ID has no NUL byte", ErrInvalid)
 	}
 	e.mu.Lock()
 	registered := e.defs[def.name+"@"+def.version] == def

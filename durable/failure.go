@@ -188,20 +188,30 @@ func NoEffect(err error) error {
 	return &steered{err: err, permanent: true, noEffect: true}
 }
 
-// steering collects the instructions along err's chain; the outermost delay
-// wins.
+// steering collects the instructions in err's tree; the outermost delay wins.
+// Of joined errors one that is permanent stops retrying, but only all of them
+// together prove that there was no effect.
 func steering(err error) (s steered) {
-	for err != nil {
-		var next *steered
-		if !errors.As(err, &next) {
-			return s
+	switch e := err.(type) {
+	case nil:
+		return s
+	case *steered:
+		s = steering(e.err)
+		s.permanent, s.noEffect = s.permanent || e.permanent, s.noEffect || e.noEffect
+		if e.hasAfter {
+			s.after, s.hasAfter = e.after, true
 		}
-		s.permanent = s.permanent || next.permanent
-		s.noEffect = s.noEffect || next.noEffect
-		if next.hasAfter && !s.hasAfter {
-			s.after, s.hasAfter = next.after, true
+	case interface{ Unwrap() error }:
+		return steering(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for i, branch := range e.Unwrap() {
+			b := steering(branch)
+			s.permanent = s.permanent || b.permanent
+			s.noEffect = b.noEffect && (s.noEffect || i == 0)
+			if b.hasAfter && !s.hasAfter {
+				s.after, s.hasAfter = b.after, true
+			}
 		}
-		err = next.err
 	}
 	return s
 }

@@ -19,8 +19,9 @@ type journal struct {
 	open   int                  // callbacks that accept a result
 	timed  map[int64]*operation // waits and callbacks that a time will end
 
-	park   *Park  // over what the engine itself parked, until a verb
-	cancel *Entry // the request to stop, or the deadline that passed
+	live   *operation // the step that started last
+	park   *Park      // over what the engine itself parked, until a verb
+	cancel *Entry     // the request to stop, or the deadline that passed
 	length int64
 }
 
@@ -57,6 +58,7 @@ type operation struct {
 	doubt    bool  // some attempt is not proven to have had no effect
 	lost     int   // attempts lost in crashes since the last budget was given
 	retryAt  time.Time
+	stopped  bool // its host gave it up in order, which is no crash
 	repeat   bool // the last attempt runs again, under its number
 
 	until time.Time // end of a wait, timeout of a callback; zero is none
@@ -114,6 +116,10 @@ func (j *journal) applyToExecution(e *Entry) error {
 		if j.cancel == nil {
 			j.cancel = e
 		}
+	case EntrySuspended:
+		if j.live != nil && j.live.running && j.live.epoch == e.Epoch {
+			j.live.stopped = true
+		}
 	case EntryParked:
 		j.park = &Park{}
 		return json.Unmarshal(e.Payload, j.park)
@@ -139,7 +145,7 @@ func (j *journal) act(e *Entry) error {
 		return fmt.Errorf("no operation %d", park.Op)
 	}
 	op := j.ops[park.Op-1]
-	op.resolved = d.Verb == VerbResolve
+	op.resolved = op.resolved || d.Verb == VerbResolve
 	switch {
 	case d.Verb == VerbRetry:
 		op.lost = 0
@@ -186,7 +192,8 @@ func (j *journal) add(e *Entry) {
 func (j *journal) advance(op *operation, e *Entry) {
 	switch e.Kind {
 	case EntryStart:
-		op.attempt, op.running, op.repeat = e.Attempt, e.Attempt > 0, false
+		op.attempt, op.running, op.repeat, op.stopped = e.Attempt, e.Attempt > 0, false, false
+		j.live = op
 		op.since, op.timeout, op.epoch = e.At, e.Timeout, e.Epoch
 		return
 	case EntryResult, EntryVerb:
@@ -197,7 +204,9 @@ func (j *journal) advance(op *operation, e *Entry) {
 		op.running, op.err = false, e.Error
 		if e.Kind == EntryLost && e.Attempt == 0 {
 			op.repeat = true
-			op.lost++
+			if !op.stopped {
+				op.lost++
+			}
 		}
 		if e.Retry {
 			op.retryAt = e.At.Add(e.Delay)
@@ -213,7 +222,7 @@ func (j *journal) advance(op *operation, e *Entry) {
 	}
 	if op.done {
 		delete(j.timed, op.num)
-		if op.typ == OpCallback {
+		if op.key != "" {
 			j.open--
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 )
 
 // Decision is what an operator decided about a parked execution.
@@ -47,7 +46,7 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 		// Either new, or claimed without a verb, which no store lets happen
 		// in earnest: then it parks once more.
 		_ = a.commit(write{status: StatusParked, park: &p})
-		runtime.Goexit()
+		a.exit()
 	}
 	var d Decision
 	if err := json.Unmarshal(k.op.payload, &d); err != nil {
@@ -73,7 +72,7 @@ func (a *activation) park(p Park) {
 // parkAndExit parks and ends the handler's goroutine.
 func (a *activation) parkAndExit(p Park) {
 	a.park(p)
-	runtime.Goexit()
+	a.exit()
 }
 
 // bug is the Park of an execution whose code is wrong.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 )
 
@@ -20,6 +19,7 @@ type stepOptions struct {
 	keyLifetime time.Duration
 	key         string
 	keySince    time.Time
+	afterBodies bool
 	subtype     string
 	link        int64
 	report      *StepReport
@@ -65,6 +65,11 @@ func WithKey(key string, since time.Time) StepOption {
 func WithSubtype(subtype string, link int64) StepOption {
 	return func(o *stepOptions) { o.subtype, o.link = subtype, link }
 }
+
+// AfterBodies makes the step start only once every body of this activation
+// has returned, also those that ignored the end of their context and that
+// nobody waits for otherwise.
+func AfterBodies() StepOption { return func(o *stepOptions) { o.afterBodies = true } }
 
 // WithReport fills r when the step returns, also when it fails.
 func WithReport(r *StepReport) StepOption { return func(o *stepOptions) { o.report = r } }
@@ -117,6 +122,7 @@ func Step[T any](ctx *Context, name string, fn func(context.Context) (T, error),
 	for _, opt := range opts {
 		opt(&o)
 	}
+	o.timeout = min(o.timeout, longest)
 	o.retry = o.retry.Or(DefaultRetry())
 	limit := ctx.a.eng.opts.MaxPayload
 	op, path, payload, err := ctx.step(name, &o, func(c context.Context) ([]byte, error) {
@@ -147,6 +153,9 @@ func decodeResult[T any](ctx *Context, op *operation, path string, payload []byt
 	}
 	return v, nil
 }
+
+// longest is the longest timeout: beyond it sums of times would overflow.
+const longest = 100 * 365 * 24 * time.Hour
 
 // DefaultTimeout bounds an attempt that names no timeout.
 const DefaultTimeout = 30 * time.Second
@@ -182,7 +191,7 @@ func (c *Context) step(name string, o *stepOptions, body func(context.Context) (
 // a lost one, or run one.
 func (s *stepRun) advance() (done bool) {
 	if s.a.expire() != nil {
-		runtime.Goexit() // the activation is over
+		s.a.exit() // the activation is over
 	}
 	s.a.mu.Lock()
 	op := s.op

@@ -185,6 +185,8 @@ func (e *Engine) alone(def *definition, id string) {
 	case <-e.draining:
 		return
 	}
+	patience := time.NewTimer(e.opts.Lease)
+	defer patience.Stop()
 	taken := 0
 	defer func() {
 		for range taken {
@@ -196,6 +198,13 @@ func (e *Engine) alone(def *definition, id string) {
 		select {
 		case e.slots <- struct{}{}:
 		case <-e.draining:
+			return
+		case <-patience.C:
+			// Somebody runs long. The others must not stand still for it: this
+			// one comes again later.
+			e.mu.Lock()
+			e.skip[id] = now().Add(e.opts.Lease)
+			e.mu.Unlock()
 			return
 		}
 	}
@@ -233,6 +242,8 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		if a, err = e.resume(def, rec); err == nil {
 			return a, nil
 		}
+		e.parkUnreadable(def, rec, err)
+		return nil, err
 	}
 	e.opts.Logger.Error("claim failed, will repeat", "execution", id, "error", err)
 	e.trouble(err)
@@ -240,6 +251,15 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 	e.skip[id] = at.Add(e.opts.Lease)
 	e.mu.Unlock()
 	return nil, err
+}
+
+// parkUnreadable parks an execution whose journal contradicts itself, without
+// a look at the rest of it.
+func (e *Engine) parkUnreadable(def *definition, rec *Record, err error) {
+	a := e.newActivation(def, rec.Identity, rec.Owner)
+	a.epoch, a.lease, a.seen, a.detail = rec.Epoch, rec.Lease, rec.Seen, rec.Detail
+	a.park(a.bug(ParkNondeterminism, "", err))
+	a.cleanup()
 }
 
 // drive runs an activation that was born here. It holds a slot.

@@ -242,7 +242,7 @@ func (r *run[In]) ask(ctx *durable.Context, t *try[In]) (verdict, error) {
 		vctx := r.context(c)
 		vctx.key = t.key
 		return t.verify(vctx, r.input())
-	}, durable.WithRetry(patient()), durable.WithSubtype("Verify", t.order))
+	}, durable.WithRetry(patient()), durable.WithSubtype("Verify", t.order), durable.AfterBodies())
 	var failed *durable.StepError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, durable.ErrSuspended) {
 		mustNotHappen(err)

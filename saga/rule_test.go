@@ -527,6 +527,36 @@ func TestExpiredKey(t *testing.T) {
 	}
 }
 
+// TestVerifyWaitsForADeafBody: one that ignores the end of its context may
+// still have its effect, which a Verify must not miss.
+func TestVerifyWaitsForADeafBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		s.takes = 40 * time.Second
+		b := saga.New[order, string]("s", "1")
+		saga.Step(b, "capture", s.body("capture")).AtMostOnce().Retry(durable.Retry{MaxAttempts: 1}).
+			Verify(func(c saga.Context, _ order) (saga.Verdict[string], error) {
+				if s.busy["capture"] > 0 {
+					t.Error("Verify runs beside an attempt")
+				}
+				return s.truth(c)
+			}).Undo(s.undoing("capture"))
+		sg, err := b.Build(func(saga.Context, order) (string, error) { return "", nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ctx, stop := running(t, mem.New(), durable.Options{}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(ctx); err != nil {
+			t.Errorf("got %v, want what Verify found: it happened", err)
+		}
+	})
+}
+
 // TestBodiesShareNothing: what one body makes of its input, no other sees.
 func TestBodiesShareNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
