@@ -125,7 +125,13 @@ type inspection struct {
 	app, version, tables int
 }
 
+// inspect reads all of it at one moment: between two of its reads another
+// process may be putting the schema in.
 func inspect(db *sqlite.Conn) (in inspection, err error) {
+	if db.AutocommitEnabled() {
+		done := sqlitex.Transaction(db)
+		defer done(&err)
+	}
 	for _, q := range []struct {
 		sql string
 		to  *int
