@@ -233,3 +233,113 @@ func (g *garbling) Claim(ctx context.Context, c *durable.Claim) (*durable.Record
 	}
 	return rec, err
 }
+
+// onStart calls then right before the first commit that starts operation op
+// reaches the store.
+type onStart struct {
+	*mem.Store
+	op   int64
+	then func()
+	done bool
+}
+
+func (o *onStart) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
+	for _, e := range c.Entries {
+		if e.First && e.Op == o.op && !o.done {
+			o.done = true
+			o.then()
+		}
+	}
+	return o.Store.Commit(ctx, c)
+}
+
+// TestStartThatMeetsACancelDoesNotRun: the commit of the start marker brings a
+// cancel back, so the body is not run, and that proves that it had no effect.
+func TestStartThatMeetsACancelDoesNotRun(t *testing.T) {
+	for _, opts := range [][]durable.StepOption{nil, {durable.PointOfNoReturn()}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &onStart{Store: mem.New(), op: 2}
+			client, err := durable.New(store.Store, durable.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.then = func() {
+				if err := client.Cancel(context.Background(), "x", "ada", "stop"); err != nil {
+					t.Error(err)
+				}
+			}
+			var rep durable.StepReport
+			def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+				if _, err := step(ctx, "first", 1); err != nil {
+					return 0, err
+				}
+				return durable.Step(ctx, "second", func(context.Context) (int, error) {
+					t.Error("it ran")
+					return 1, nil
+				}, append(opts, durable.WithReport(&rep))...)
+			})
+			w := newWorld(t, store, durable.Options{}, def)
+			defer w.stop()
+			x, err := def.Start(t.Context(), w.e, "x", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := x.Wait(t.Context()); !errors.Is(err, durable.ErrCancelled) || rep.InDoubt || !store.done {
+				t.Errorf("got %v, in doubt %v; want cancelled without doubt", err, rep.InDoubt)
+			}
+		})
+	}
+}
+
+// TestRefusedCommitKeepsItsCallbacksOpen: what a refused write was to open is
+// opened by the next one.
+func TestRefusedCommitKeepsItsCallbacksOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &onStart{Store: mem.New(), op: 2}
+		client, err := durable.New(store.Store, durable.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := make(chan string, 1)
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+			a, err := durable.CreateCallback[int](ctx, "a")
+			if err != nil {
+				return 0, err
+			}
+			if _, err := durable.Step(ctx, "ask", func(context.Context) (int, error) { first <- a.ID(); return 0, nil }); err != nil {
+				return 0, err
+			}
+			time.Sleep(time.Millisecond)
+			b, err := durable.CreateCallback[int](ctx, "b") // leaves with the suspension, which is refused
+			if err != nil {
+				return 0, err
+			}
+			n, err := a.Result()
+			if err != nil {
+				return 0, err
+			}
+			if _, err := durable.Step(ctx, "complete b", func(ctx context.Context) (int, error) {
+				return 0, durable.Permanent(client.CompleteCallback(ctx, b.ID(), 2))
+			}); err != nil {
+				return 0, err
+			}
+			m, err := b.Result()
+			return n + m, err
+		})
+		store.op = 3
+		store.then = func() {
+			if err := client.CompleteCallback(context.Background(), <-first, 1); err != nil {
+				t.Errorf("a: %v", err)
+			}
+		}
+		w := newWorld(t, store, durable.Options{}, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := x.Wait(t.Context()); err != nil || out != 3 {
+			t.Errorf("got %d, %v, want 3", out, err)
+		}
+	})
+}
