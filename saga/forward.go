@@ -31,14 +31,16 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 	t := &try[In]{step: st}
 	for {
 		raw, err := r.attempt(ctx, t)
-		bad := t.check(raw)
-		switch {
-		case err == nil && bad != nil && t.rep.Resolved:
-			// An operator stated a result of another type: ask again.
-			if done, err := r.inDoubt(ctx, t, r.reason(t), bad); done {
-				return err
+		if err == nil && t.rep.Resolved {
+			if bad := t.check(raw); bad != nil {
+				// An operator stated a result of another type: ask again.
+				if done, err := r.inDoubt(ctx, t, r.reason(t), bad); done {
+					return err
+				}
+				continue
 			}
-			continue
+		}
+		switch {
 		case err == nil:
 			return r.succeeded(t, raw)
 		case errors.Is(err, durable.ErrSuspended):
@@ -128,7 +130,7 @@ func (r *run[In]) stands(t *try[In], raw json.RawMessage, known bool) {
 	}
 	r.stack.Push(compensate.Action[standing[In]]{
 		Order: t.order, Name: t.name,
-		Value: standing[In]{step: t.step, key: t.key, since: t.since, value: raw, known: known},
+		Value: standing[In]{step: t.step, key: t.key, value: raw, known: known},
 	})
 }
 

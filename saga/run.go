@@ -27,7 +27,6 @@ type run[In any] struct {
 type standing[In any] struct {
 	step  *step[In]
 	key   string
-	since time.Time
 	value json.RawMessage
 	known bool // value is the result; else the step is in doubt
 }
