@@ -45,6 +45,30 @@ type Head struct {
 
 	Delivered int64 // deliveries accepted so far
 	Seen      int64 // deliveries that are in the journal
+
+	// Usage is what the execution has consumed so far; zero from a store that
+	// does not bill.
+	Usage Usage
+}
+
+// Usage is what an execution has consumed of its store, in the store's own
+// units of price. What an attempt was charged whose answer was lost is not in
+// it; polls and claims that failed belong to nobody.
+type Usage struct {
+	Requests   int64   `json:"requests"`
+	WriteUnits int64   `json:"write_units"` // of the table
+	IndexUnits int64   `json:"index_units"` // write units of its indexes
+	ReadUnits  float64 `json:"read_units"`
+	Bytes      int64   `json:"bytes"` // written, as the store counts them
+}
+
+// Add adds what v has consumed.
+func (u *Usage) Add(v Usage) {
+	u.Requests += v.Requests
+	u.WriteUnits += v.WriteUnits
+	u.IndexUnits += v.IndexUnits
+	u.ReadUnits += v.ReadUnits
+	u.Bytes += v.Bytes
 }
 
 // Record is a head with all that replay needs.
