@@ -25,14 +25,17 @@ type Head struct {
 	Error  *Error // once ended otherwise
 	Ended  time.Time
 
-	Revision    int64     // number of journal entries
+	// Revision is the number of journal entries, and Seq the last commit under
+	// Epoch. While the execution runs, LoadHead and List may tell those of an
+	// earlier commit, if nothing else of the head has changed since.
+	Revision    int64
 	Activations int64     // claims so far, the born one included
 	Due         time.Time // when somebody must look; zero is never
 
 	// The claim.
 	Owner string
 	Epoch int64
-	Seq   int64 // of the last commit under Epoch
+	Seq   int64 // see Revision
 	Lease time.Time
 
 	// SafeEpoch: no code of an activation up to this epoch can still run,

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/clewdev/clew/durable"
@@ -31,25 +29,19 @@ const (
 // errTorn: what the head names is not there.
 var errTorn = errors.New("an item that the head names is missing")
 
-// putChunks writes bytes under a sort key, in as many items as it takes, with
-// more attributes on the first, which comes last. Names contain a digest of
-// the bytes, so a repeat, however late, changes nothing.
-func (s *Store) putChunks(ctx context.Context, id, creator, sk string, b []byte, more item) error {
+// putChunks writes bytes under a sort key, in as many items as it takes, the
+// first of them last. Names contain a digest of the bytes, so a repeat,
+// however late, changes nothing.
+func (s *Store) putChunks(ctx context.Context, id, creator, sk string, b []byte) error {
 	chunks := max(1, (len(b)+maxChunk-1)/maxChunk)
 	for n := chunks - 1; n >= 0; n-- {
 		m := keyOf(pkOf(id), chunkKey(sk, n))
 		m[aIncarnation] = text(incarnation(creator))
 		m[sBytes] = binaryValue(b[n*maxChunk : min((n+1)*maxChunk, len(b))])
-		if n == 0 {
-			for name, v := range more {
-				m[name] = v
-			}
-			if chunks > 1 {
-				m[sChunks] = number(int64(chunks))
-			}
+		if n == 0 && chunks > 1 {
+			m[sChunks] = number(int64(chunks))
 		}
-		in := &dynamodb.PutItemInput{TableName: &s.table, Item: m}
-		if _, err := call(ctx, &s.caller, "PutItem", in, s.api.PutItem); err != nil {
+		if err := s.put(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -63,35 +55,6 @@ func chunkKey(sk string, n int) string {
 		return sk
 	}
 	return fmt.Sprintf("%s#%04d", sk, n)
-}
-
-// query reads all items of an execution whose sort key begins so.
-func (s *Store) query(ctx context.Context, id, prefix string) (map[string]item, error) {
-	in := &dynamodb.QueryInput{
-		TableName: &s.table, ConsistentRead: aws.Bool(true),
-		KeyConditionExpression:    aws.String("#pk = :pk"),
-		ExpressionAttributeNames:  map[string]string{"#pk": aPK},
-		ExpressionAttributeValues: item{":pk": text(pkOf(id))},
-	}
-	if prefix != "" {
-		in.KeyConditionExpression = aws.String("#pk = :pk AND begins_with(#sk, :sk)")
-		in.ExpressionAttributeNames["#sk"] = aSK
-		in.ExpressionAttributeValues[":sk"] = text(prefix)
-	}
-	found := map[string]item{}
-	for {
-		out, err := call(ctx, &s.caller, "Query", in, s.api.Query)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range out.Items {
-			found[(&reader{item: m}).text(aSK)] = m
-		}
-		if len(out.LastEvaluatedKey) == 0 {
-			return found, nil
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
-	}
 }
 
 // join puts the bytes under a sort key together again.
@@ -121,7 +84,7 @@ func (s *Store) spill(ctx context.Context, id, creator string, b []byte, limit i
 		return inline(b), nil
 	}
 	sk := skBlob + digest(b, []byte(creator))
-	if err := s.putChunks(ctx, id, creator, sk, b, nil); err != nil {
+	if err := s.putChunks(ctx, id, creator, sk, b); err != nil {
 		return nil, err
 	}
 	return mapping(item{rName: text(sk)}), nil
@@ -142,14 +105,18 @@ func (s *Store) fetch(ctx context.Context, id string, v value) ([]byte, error) {
 	case *types.AttributeValueMemberS:
 		return []byte(v.Value), nil
 	case *types.AttributeValueMemberM:
-		sk := (&reader{item: v.Value}).text(rName)
-		found, err := s.query(ctx, id, sk)
-		if err != nil {
-			return nil, err
-		}
-		return join(found, sk)
+		return s.blob(ctx, id, (&reader{item: v.Value}).text(rName))
 	}
 	return nil, fmt.Errorf("a value is a %T", v)
+}
+
+// blob reads the blob of this sort key.
+func (s *Store) blob(ctx context.Context, id, sk string) ([]byte, error) {
+	found, err := s.items(ctx, id, sk)
+	if err != nil {
+		return nil, err
+	}
+	return join(found, sk)
 }
 
 // toJSON is the stored form of errors and parks: text, to be read in the

@@ -55,6 +55,7 @@ func call[In, Out any](ctx context.Context, c *caller, action string, in *In, do
 		try, cancel := context.WithTimeout(ctx, c.attempt)
 		out, err := do(try, in, noRetries)
 		cancel()
+		count(ctx, in, out, err)
 		if err == nil || !passes(err) {
 			return out, explain(c.table, action, err)
 		}

@@ -12,55 +12,76 @@ import (
 	"github.com/clewdev/clew/durable"
 )
 
-// Commit implements durable.Store: one UpdateItem, and before it one PutItem
-// for each segment or payload that does not fit into the head. A commit by a
-// Store that has not made the claim, or the commit before, reads the head
-// first.
+// Commit implements durable.Store: one write, either of the head or of a new
+// item of the journal, and before it one PutItem for each payload that does
+// not fit. A commit by a Store that has not made the claim, or the commit
+// before, reads the head first.
 func (s *Store) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
-	h := s.remembered(c.ID, c.Epoch, c.Seq-1)
-	if h != nil && c.IfSeen && h.Delivered > c.Seen {
-		h = nil // it will be refused: a read is cheaper than a failed write
-	}
-	if h == nil {
-		var err error
-		if h, err = s.read(ctx, c.ID); err != nil {
-			return durable.Receipt{}, err
+	ctx, spent := tallied(ctx)
+	h, decided, err := s.turn(ctx, c, spent)
+	for !decided && err == nil {
+		var after, met *head
+		if after, met, err = s.write(ctx, h, c); err != nil {
+			break
 		}
-		if h == nil {
-			return durable.Receipt{}, durable.ErrNotFound
-		}
-		if decided, err := judgeCommit(h, c); decided {
-			return s.receipt(ctx, h, c, err)
-		}
-	}
-	for {
-		w, err := s.writing(ctx, h, c)
-		if err != nil {
-			return durable.Receipt{}, err
-		}
-		after, old, err := s.change(ctx, c.ID, w.update(h, c))
-		if err == nil && old == nil {
+		if met == nil {
+			after.inherit(h, spent.take())
 			s.remember(after)
 			return s.receipt(ctx, after, c, nil)
 		}
-		if err != nil {
-			if errors.Is(err, durable.ErrNotFound) {
-				s.forget(c.ID)
-			}
-			return durable.Receipt{}, err
+		if met.creator != h.creator {
+			err = durable.ErrFenced // another execution has the ID now
+			break
 		}
-		if old.creator != h.creator {
-			s.forget(c.ID)
-			return durable.Receipt{}, durable.ErrFenced // another execution has the ID now
-		}
-		if decided, err := judgeCommit(old, c); decided {
-			if errors.Is(err, durable.ErrFenced) || errors.Is(err, durable.ErrEnded) {
-				s.forget(c.ID)
-			}
-			return s.receipt(ctx, old, c, err)
-		}
-		h = old // something was delivered meanwhile
+		met.inherit(h, spent.take())
+		h = met
+		decided, err = judgeCommit(h, c)
 	}
+	if errors.Is(err, durable.ErrFenced) || errors.Is(err, durable.ErrEnded) || errors.Is(err, durable.ErrNotFound) {
+		s.forget(c.ID)
+	}
+	if h == nil {
+		return durable.Receipt{}, err
+	}
+	return s.receipt(ctx, h, c, err)
+}
+
+// turn returns the head that a commit follows, or what is decided already.
+func (s *Store) turn(ctx context.Context, c *durable.Commit, spent *tally) (h *head, decided bool, err error) {
+	before := s.remembered(c.ID, c.Epoch, c.Seq-1)
+	if before != nil && (!c.IfSeen || before.Delivered <= c.Seen) {
+		return before, false, nil
+	}
+	// It is not known, or it will be refused: then a read is cheaper than a
+	// failed write.
+	if h, err = s.current(ctx, c.ID); err != nil {
+		return nil, false, err
+	}
+	if h == nil {
+		return nil, false, durable.ErrNotFound
+	}
+	if before != nil && before.creator == h.creator {
+		h.inherit(before, spent.take())
+	}
+	decided, err = judgeCommit(h, c)
+	return h, decided, err
+}
+
+// write sends a commit: as a record of its own, or with the head. A commit
+// that is repeated under a head that others have changed meanwhile may go the
+// other way than before, and land twice if the first attempt was only slow.
+// Both are the same then, and stand one after the other: the second is no part
+// of the history.
+func (s *Store) write(ctx context.Context, h *head, c *durable.Commit) (after, refused *head, err error) {
+	r := recordOf(c, h.position+1)
+	if s.appends(h, c, &r) {
+		return s.commitRecord(ctx, h, r)
+	}
+	w, err := s.writing(ctx, h, c, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.change(ctx, c.ID, w.update(h, c))
 }
 
 // judgeCommit tells what becomes of a commit that meets this head, unless it
@@ -98,8 +119,8 @@ func (s *Store) receipt(ctx context.Context, h *head, c *durable.Commit, err err
 // to remove them.
 type writing struct {
 	attributes item
-	batch      []byte // for the journal of the head
-	anew       bool   // the journal of the head begins with it
+	record     []byte // for the journal in the head
+	anew       bool   // the journal in the head begins with it
 	open       []string
 	closed     []string
 	drained    int      // how many deliveries leave the inbox
@@ -109,7 +130,7 @@ type writing struct {
 
 // writing puts into items of their own what does not fit into the head, and
 // returns the rest.
-func (s *Store) writing(ctx context.Context, h *head, c *durable.Commit) (*writing, error) {
+func (s *Store) writing(ctx context.Context, h *head, c *durable.Commit, r record) (*writing, error) {
 	w := &writing{attributes: item{aSeq: number(c.Seq)}, closed: c.Close}
 	for _, key := range c.Open {
 		if !slices.Contains(c.Close, key) && !slices.Contains(w.open, key) {
@@ -124,10 +145,41 @@ func (s *Store) writing(ctx context.Context, h *head, c *durable.Commit) (*writi
 	if err := s.writeState(ctx, w, h, c); err != nil {
 		return nil, err
 	}
-	if err := s.writeJournal(ctx, w, h, c); err != nil {
+	if err := s.writeJournal(ctx, w, h, c, r); err != nil {
 		return nil, err
 	}
-	return w, s.spillWinners(ctx, w, h)
+	if err := s.spillWinners(ctx, w, h); err != nil {
+		return nil, err
+	}
+	b := w.bill(h, c)
+	b.before = h.used
+	b.before.Add(spentSoFar(ctx))
+	w.attributes[aUsage] = asBytes(b.encode())
+	return w, nil
+}
+
+// bill is what the write costs in the indexes, and what follows from it.
+func (w *writing) bill(h *head, c *durable.Commit) bill {
+	b := bill{epoch: c.Epoch, delivered: h.Delivered}
+	due, moved := w.attributes[aDue]
+	switch {
+	case moved && due == nil:
+		b.index = 1
+	case moved && h.dueKey == "":
+		b.index = 1
+	case moved:
+		b.index = indexMove
+	}
+	if c.Status == durable.StatusRunning || c.Status.Ended() {
+		return b
+	}
+	if b.wake = 1; due != nil {
+		b.wake = indexMove
+	}
+	if c.Status == durable.StatusParked {
+		b.index++ // attention
+	}
+	return b
 }
 
 // status sets what follows from the status: due, the claim, and what the next
@@ -211,28 +263,53 @@ func (s *Store) writeState(ctx context.Context, w *writing, h *head, c *durable.
 	return nil
 }
 
-// writeJournal adds the batch to the head, or to a segment.
-func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durable.Commit) error {
-	if len(c.Entries) == 0 {
+// How a head grows.
+const (
+	// roomyHead is the size up to which a head takes the records of commits
+	// along that need not write it. Beyond, each write of the head would pay
+	// for a further kilobyte of what is there already.
+	roomyHead = 640
+	// inlineHead is the size beyond which the journal in the head moves out.
+	inlineHead = 2 << 10
+	// leastMove is the least journal worth an item of its own.
+	leastMove = 768
+	// largeBatch is a batch that no head should carry along.
+	largeBatch = 1 << 10
+	// endHead is the size up to which the last write takes everything along:
+	// nobody will pay for that head again.
+	endHead = 32 << 10
+)
+
+// writeJournal adds the record to the head, and moves what is there out when
+// the head gets large. What moves out is published already, so that its item
+// may be there before the head forgets it.
+func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durable.Commit, r record) (err error) {
+	limit := largeBatch
+	if c.Status.Ended() {
+		limit = endHead
+	}
+	if r.entries > 0 {
+		if len(r.batch) > limit {
+			if r, err = s.outside(ctx, h, r); err != nil {
+				return err
+			}
+		}
+		w.record = r.encode(nil)
+		w.attributes[aRevision] = number(h.Revision + r.entries)
+		w.attributes[aPosition] = number(r.position)
+	} else if h.position > 0 {
+		w.attributes[aPosition] = number(h.position) // of what was appended since
+		w.attributes[aRevision] = number(h.Revision)
+	}
+	inline := 0
+	for i := range h.journal {
+		inline += len(h.journal[i].batch)
+	}
+	if c.Status.Ended() || h.size+len(w.record) <= inlineHead || inline < leastMove {
 		return nil
 	}
-	w.attributes[aRevision] = number(h.Revision + int64(len(c.Entries)))
-	w.batch = durable.EncodeEntries(c.Entries)
-	var move [][]byte
-	old, batchToo := h.plan(w.batch, c.Status.Ended())
-	if old {
-		move = h.journal
-	}
-	if batchToo {
-		move = append(slices.Clip(move), w.batch)
-		w.batch = nil
-	}
-	if len(move) == 0 {
-		return nil
-	}
-	sk, err := s.putSegment(ctx, h, c.Epoch, move)
-	w.attributes[aSegment], w.anew = text(sk), true
-	return err
+	w.anew = true
+	return s.put(ctx, recordItem(h, h.journal...))
 }
 
 // update is the write, on the condition that the claim is held and this is its
@@ -240,7 +317,7 @@ func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durabl
 func (w *writing) update(h *head, c *durable.Commit) *update {
 	u := &update{}
 	u.where(aEpoch, "=", number(c.Epoch))
-	u.where(aSeq, "=", number(c.Seq-1))
+	u.where(aSeq, "=", number(h.headSeq))
 	u.where(aStatus, "=", number(int64(durable.StatusRunning)))
 	u.where(aCreator, "=", text(h.creator))
 	switch {
@@ -258,12 +335,12 @@ func (w *writing) update(h *head, c *durable.Commit) *update {
 		}
 	}
 	switch {
-	case w.anew && w.batch == nil:
+	case w.anew && w.record == nil:
 		u.set(aJournal, list())
 	case w.anew:
-		u.set(aJournal, list(asBytes(w.batch)))
-	case w.batch != nil:
-		u.appendTo(aJournal, asBytes(w.batch))
+		u.set(aJournal, list(asBytes(w.record)))
+	case w.record != nil:
+		u.appendTo(aJournal, asBytes(w.record))
 	}
 	for i := range w.drained {
 		u.removes = append(u.removes, u.path(aInbox)+"["+strconv.Itoa(i)+"]")
@@ -325,8 +402,8 @@ func (w *writing) apply(m item) {
 			m[name] = v
 		}
 	}
-	if w.batch != nil {
-		m[aJournal] = list(asBytes(w.batch))
+	if w.record != nil {
+		m[aJournal] = list(asBytes(w.record))
 	}
 	if _, there := m[aOpen]; !there {
 		return

@@ -112,6 +112,7 @@ func TestCostFiveStepsOK(t *testing.T) {
 	if out, err := x.Wait(t.Context()); out != text200 || err != nil {
 		t.Fatalf("got %q, %v", out, err)
 	}
+	w.wantBill(t)
 	report(t, "five-steps-ok", w.total(), 1, 6, 13)
 }
 
@@ -125,6 +126,7 @@ func TestCostFailAtFour(t *testing.T) {
 	if _, err := x.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "undone: step-3, step-2, step-1") {
 		t.Fatalf("got %v, want three steps undone", err)
 	}
+	w.wantBill(t)
 	report(t, "fail-at-four", w.total(), 1, 8, 18)
 }
 
@@ -161,6 +163,17 @@ func (w *world) ended(t *testing.T) {
 		t.Fatalf("ended as %v: %v", rec.Status, rec.Error)
 	}
 	w.stop()
+	w.wantBill(t)
+}
+
+// wantBill checks that the record tells its consumption as the service did.
+func (w *world) wantBill(t *testing.T) {
+	t.Helper()
+	got := w.until(t, durable.Status.Ended).Usage
+	want := w.total()
+	if float64(got.WriteUnits+got.IndexUnits) != want.wru || got.Requests != int64(want.requests) || got.ReadUnits != want.rru {
+		t.Errorf("the bill is %+v, want what the service counted: %+v", got, want)
+	}
 }
 
 func suspended(s durable.Status) bool { return s == durable.StatusSuspended }
@@ -245,7 +258,7 @@ func TestCostColdReplay(t *testing.T) {
 	w.run(t, def)
 	w.ended(t)
 	u := w.total().minus(before)
-	report(t, "cold-replay", u, 1, 2, 9)
+	report(t, "cold-replay", u, 1, 3, 9)
 	if u.rru > 1 {
 		t.Errorf("cold-replay reads %g units, want at most 1", u.rru)
 	}

@@ -5,36 +5,31 @@ import (
 	"errors"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
 	"github.com/clewdev/clew/durable"
 )
 
 // Create implements durable.Store: one PutItem, and before it one for each
 // payload that does not fit into the head.
 func (s *Store) Create(ctx context.Context, c *durable.Create) error {
+	ctx, spent := tallied(ctx)
 	h, m, err := s.newHead(ctx, c)
 	if err != nil {
 		return err
 	}
-	in := &dynamodb.PutItemInput{
-		TableName: &s.table, Item: m,
-		ConditionExpression:                 aws.String("attribute_not_exists(#pk)"),
-		ExpressionAttributeNames:            map[string]string{"#pk": aPK},
-		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	was, taken, err := s.putNew(ctx, m)
+	if err != nil {
+		return err
 	}
-	_, err = call(ctx, &s.caller, "PutItem", in, s.api.PutItem)
-	if err == nil {
+	if !taken {
+		h.used = spent.sum()
 		s.remember(h)
 		return nil
 	}
-	old, is, err := s.refusal(ctx, c.ID, err)
+	old, err := s.headOf(ctx, c.ID, was)
 	switch {
 	case err != nil:
 		return err
-	case is && old == nil:
+	case old == nil:
 		return errors.New("dynamo: the record that stood in the way is gone: try again")
 	case old.creator == c.Owner:
 		return nil // our own earlier write
@@ -69,13 +64,21 @@ func (s *Store) newHead(ctx context.Context, c *durable.Create) (*head, item, er
 	if err != nil {
 		return nil, nil, err
 	}
-	put(m, aInput, input)
-	if c.First == nil {
+	if input != nil {
+		m[aInput] = input
+	}
+	switch {
+	case c.First != nil:
+		if err := s.born(ctx, m, c); err != nil {
+			return nil, nil, err
+		}
+	default:
+		b := bill{before: spentSoFar(ctx), wake: 1}
 		if !c.Due.IsZero() {
 			m[aDue] = text(dueKey(c.Due, c.ID))
+			b.index, b.wake = 1, indexMove
 		}
-	} else if err := s.born(ctx, m, c); err != nil {
-		return nil, nil, err
+		m[aUsage] = asBytes(b.encode())
 	}
 	h, err := s.decodeHead(m)
 	return h, m, err
@@ -109,18 +112,12 @@ func (s *Store) born(ctx context.Context, m item, c *durable.Create) error {
 	}
 	first := *c.First
 	first.ID, first.Epoch, first.Seq, first.Seen, first.IfSeen = c.ID, 1, 1, 0, false
-	w, err := s.writing(ctx, h, &first)
+	w, err := s.writing(ctx, h, &first, recordOf(&first, 1))
 	if err != nil {
 		return err
 	}
 	w.apply(m)
 	return nil
-}
-
-func put(m item, name string, v value) {
-	if v != nil {
-		m[name] = v
-	}
 }
 
 func putMilli(m item, name string, t time.Time) {

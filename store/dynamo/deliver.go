@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
 	"github.com/clewdev/clew/durable"
 )
 
@@ -25,18 +22,29 @@ func (s *Store) Deliver(ctx context.Context, d *durable.Delivery) error {
 		return err
 	}
 	for {
-		_, old, err := s.change(ctx, d.ID, deliverUpdate(h, d, stored))
-		if err != nil || old == nil {
+		done, old, err := s.change(ctx, d.ID, deliverUpdate(h, d, stored))
+		switch {
+		case err != nil:
 			return err
-		}
-		if h != nil && old.creator != h.creator {
+		case old == nil:
+			return s.acknowledge(ctx, done, d, nil)
+		case h != nil && old.creator != h.creator:
 			return s.Deliver(ctx, d) // another execution has the ID now
 		}
 		if decided, err := s.judgeDelivery(ctx, old, d); decided {
-			return err
+			return s.acknowledge(ctx, old, d, err)
 		}
 		h = old
 	}
+}
+
+// acknowledge returns the answer to a delivery. When that is success, it first
+// sees to it that the owner of what runs will see it.
+func (s *Store) acknowledge(ctx context.Context, h *head, d *durable.Delivery, err error) error {
+	if err != nil || d.Kind == durable.DeliverHeartbeat {
+		return err
+	}
+	return s.notify(ctx, h, h.Delivered)
 }
 
 // store puts what may be large of a delivery into an item of its own, if it is
@@ -57,7 +65,7 @@ func (s *Store) store(ctx context.Context, d *durable.Delivery) (h *head, stored
 		return nil, nil, true, durable.ErrNotFound
 	}
 	if decided, err := s.judgeDelivery(ctx, h, d); decided {
-		return nil, nil, true, err
+		return nil, nil, true, s.acknowledge(ctx, h, d, err)
 	}
 	head := *d
 	head.Payload, head.Actor, head.Reason = nil, "", ""
@@ -245,8 +253,7 @@ func (s *Store) spillWinners(ctx context.Context, w *writing, h *head) error {
 		}
 		m := keyOf(pkOf(h.ID), winnerKey(h, key))
 		m[sNonce], m[aIncarnation] = text(nonce), text(incarnation(h.creator))
-		in := &dynamodb.PutItemInput{TableName: &s.table, Item: m}
-		if _, err := call(ctx, &s.caller, "PutItem", in, s.api.PutItem); err != nil {
+		if err := s.put(ctx, m); err != nil {
 			return err
 		}
 		w.spilled = append(w.spilled, key)
@@ -262,11 +269,10 @@ func winnerKey(h *head, key string) string {
 }
 
 func (s *Store) spilledWinner(ctx context.Context, h *head, key string) (nonce string, won bool, err error) {
-	in := &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(pkOf(h.ID), winnerKey(h, key)), ConsistentRead: aws.Bool(true)}
-	out, err := call(ctx, &s.caller, "GetItem", in, s.api.GetItem)
-	if err != nil || len(out.Item) == 0 {
+	m, err := s.get(ctx, pkOf(h.ID), winnerKey(h, key))
+	if err != nil || len(m) == 0 {
 		return "", false, err
 	}
-	r := &reader{item: out.Item}
+	r := &reader{item: m}
 	return r.text(sNonce), true, r.err
 }

@@ -6,17 +6,19 @@
 //	store, err := dynamo.Open(ctx, dynamodb.NewFromConfig(cfg), dynamo.Options{Table: "orders"})
 //
 // CreateTable makes the table. Its words here: the head is the item that an
-// execution is, and the only one that is ever changed; segments are items that
-// hold the older part of a long journal; blobs are items that hold a large
-// payload, in as many chunks as it takes. Segments and blobs are named by
-// their content, written before the head names them, and never changed. What
-// no head came to name is garbage, which Delete removes with the rest.
+// execution is, and the only one that is ever changed; the journal is a
+// sequence of records, each of them one commit's, in the head or in items of
+// their own; blobs are items that hold a large payload, in as many chunks as
+// it takes, named by their content. Blobs that no head or record came to name
+// are garbage, which Delete removes with the rest.
 //
 // # What is guaranteed
 //
-// Each call is decided by one conditional write of one item, the head, so that
-// it is atomic and needs no transaction. A claim that was taken over is fenced
-// by its epoch, whatever any clock says.
+// Each call is decided by one conditional write of one item, so that it is
+// atomic and needs no transaction: of the head, or, for a commit that only
+// adds to the journal of what goes on running, of the journal item in the next
+// position, which must not exist. A claim that was taken over is fenced by its
+// epoch in the head, and by a seal in that position, whatever any clock says.
 //
 // Requests are repeated, each attempt with a limit of time, until they have an
 // answer or their context ends: after lost connections, throttling and errors
@@ -28,14 +30,21 @@
 //
 // # What it costs
 //
-// A step is one write: as many write units as the head has kilobytes, one or
-// two. Claiming and reading an execution is one write and no read. The index
-// due lists what must be looked at and when; an execution that runs stands
-// there with its lease end, so that a poll costs by what is due and not by
-// what runs or waits. A claim moves it there, for two units; commits do only
-// when they move the lease. Parked executions have an index of their own, for
-// List. Any other List scans the table, each page anew: it is for people and
-// small tables. A write that is refused costs what one that is accepted does.
+// A step is one write, of one write unit unless its result is large; the
+// writes that begin, suspend, claim and end pay for the head, which has one
+// kilobyte or two. Claiming and reading an execution is one write, and a read
+// if its journal has left the head. The index due lists what must be looked at
+// and when; an execution that runs stands there with its lease end, so that a
+// poll costs by what is due and not by what runs or waits. A claim moves it
+// there, for two units; commits do only when they move the lease. A delivery
+// to an execution that runs is two writes, to one that waits it is one. Parked
+// executions have an index of their own, for List. Any other List scans the
+// table, each page anew: it is for people and small tables. A write that is
+// refused costs what one that is accepted does.
+//
+// Each execution keeps its own bill (durable.Head.Usage): what the service
+// said of each request of its owners, and by their known price the writes of
+// claims and deliveries.
 //
 // # What to know
 //
@@ -51,7 +60,9 @@
 // Global tables with strong consistency need nothing.
 //
 // The permissions needed are GetItem, PutItem, UpdateItem, DeleteItem, Query,
-// Scan and DescribeTable on the table and its index/*.
+// Scan and DescribeTable on the table and its index/*. CreateTable needs those
+// of what it does besides. The service deletes by TTL what is left of deleted
+// executions and expires: seals, for owners that are still asleep.
 //
 // # Errors
 //

@@ -121,6 +121,7 @@ func (s *Store) List(ctx context.Context, q *durable.ListQuery) (page durable.Li
 	}
 	for _, h := range heads {
 		full := h.Head
+		full.Usage = h.used
 		if err := s.state(ctx, h, &full); err != nil {
 			if err = s.torn(ctx, h, err); err == durable.ErrNotFound {
 				continue // deleted meanwhile

@@ -126,6 +126,7 @@ func (u *update) input(table, id string) *dynamodb.UpdateItemInput {
 		ExpressionAttributeNames:            u.names,
 		ExpressionAttributeValues:           u.values,
 		ReturnValues:                        types.ReturnValueAllNew,
+		ReturnConsumedCapacity:              capacity,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 }

@@ -59,6 +59,6 @@ func TestStoreRoughly(t *testing.T) {
 			return err
 		}}
 		opts := newTable(t, client)
-		return &pair{stores: [2]*Store{open(t, loses, opts), open(t, silent, opts)}}
+		return &pair{stores: [2]*Store{appending(open(t, loses, opts)), appending(open(t, silent, opts))}}
 	})
 }

@@ -17,17 +17,21 @@ type head struct {
 	input, detail, park, result, failure value
 
 	creator     string
+	prior       durable.Status // before the last claim
 	nextSafe    int64
 	nextCrashes int64
 	inbox       []item
 	open        map[string]int64
 	winners     map[string]string
 	spilled     int64
-	journal     [][]byte
-	segment     string
-	partition   string // hash key in the index due
-	dueKey      string // range key there
+	journal     []record // those in the head
+	position    int64    // the last one of the journal
+	headSeq     int64    // of the commit that wrote the head last; Seq may be further on
+	partition   string   // hash key in the index due
+	dueKey      string   // range key there
 	size        int
+
+	used durable.Usage // by now, as far as it is known here
 }
 
 // decodeHead reads a head. An item of a newer version is an error for a
@@ -39,9 +43,9 @@ func (s *Store) decodeHead(m item) (*head, error) {
 		return nil, broken(s.table, "execution %q was written by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", id, f, format)
 	}
 	h := &head{
-		creator: r.text(aCreator), nextSafe: r.int(aNextSafe), nextCrashes: r.int(aNextCrashes), spilled: r.int(aSpilled),
+		creator: r.text(aCreator), prior: durable.Status(r.int(aPrior)), nextSafe: r.int(aNextSafe), nextCrashes: r.int(aNextCrashes), spilled: r.int(aSpilled),
 		input: m[aInput], detail: m[aDetail], park: m[aPark], result: m[aResult], failure: m[aError],
-		segment: r.text(aSegment), partition: r.text(aDueHash), dueKey: r.text(aDue), size: sizeOf(m),
+		position: r.int(aPosition), partition: r.text(aDueHash), dueKey: r.text(aDue), size: sizeOf(m),
 	}
 	h.Identity = durable.Identity{
 		ID: id, Definition: r.text(aDefinition), Version: r.text(aVersion), Fingerprint: r.text(aFingerprint),
@@ -49,10 +53,12 @@ func (s *Store) decodeHead(m item) (*head, error) {
 	}
 	h.Status, h.Ended = durable.Status(r.int(aStatus)), r.milli(aEnded)
 	h.Revision, h.Epoch, h.Seq = r.int(aRevision), r.int(aEpoch), r.int(aSeq)
+	h.headSeq = h.Seq
 	h.Activations, h.SafeEpoch, h.Crashes = h.Epoch, r.int(aSafe), int(r.int(aCrashes))
 	h.Delivered, h.Seen = r.int(aDelivered), r.int(aSeen)
 	h.readClaim(r)
 	h.readLists(r)
+	h.readBill(r)
 	if r.err != nil {
 		return nil, broken(s.table, "the head of execution %q is damaged (%v): restore it from a backup", id, r.err)
 	}
@@ -85,7 +91,12 @@ func (h *head) readLists(r *reader) {
 			r.err = fmt.Errorf("a journal batch is a %T", v)
 			return
 		}
-		h.journal = append(h.journal, b.Value)
+		records, err := decodeRecords(b.Value)
+		if err != nil {
+			r.err = err
+			return
+		}
+		h.journal = append(h.journal, records...)
 	}
 	for _, v := range r.list(aInbox) {
 		m, ok := v.(*types.AttributeValueMemberM)
@@ -107,6 +118,41 @@ func (h *head) readLists(r *reader) {
 	}
 	if r.err == nil {
 		r.err = firstOf(open.err, winners.err)
+	}
+}
+
+func (h *head) readBill(r *reader) {
+	if b := r.bytes(aUsage); b != nil {
+		bill, err := decodeBill(b)
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+		h.used = bill.total(h)
+	}
+}
+
+// released tells whether the last write to a head ended a claim, so that
+// nobody has appended since.
+func (h *head) released() bool { return h.Status != durable.StatusRunning }
+
+// same tells whether a head that was read again has not been written since, as
+// far as the journal is concerned.
+func (h *head) same(as *head) bool {
+	return as != nil && h.Epoch == as.Epoch && h.headSeq == as.headSeq && h.Status == as.Status && h.creator == as.creator
+}
+
+// inherit takes over what is known of the head before this one and does not
+// stand in the head: what was appended since, and the bill, of which spent is
+// new.
+func (h *head) inherit(from *head, spent durable.Usage) {
+	if h.headSeq == from.headSeq && h.Epoch == from.Epoch && h.position < from.position {
+		h.position, h.Seq, h.Revision = from.position, from.Seq, from.Revision
+	}
+	h.used = from.used
+	h.used.Add(spent)
+	for range h.Delivered - from.Delivered {
+		h.used.Add(usageOf(h.size))
+		h.used.Add(usageOf(recordBytes)) // the notice
 	}
 }
 

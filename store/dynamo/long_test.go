@@ -50,14 +50,14 @@ func TestLongHistory(t *testing.T) {
 	if err := s.Delete(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := s.query(t.Context(), "a", ""); err != nil || len(left) != 0 {
+	if left, err := s.items(t.Context(), "a", ""); err != nil || len(left) != 0 {
 		t.Errorf("after Delete: got %d items, %v, want none", len(left), err)
 	}
 }
 
-// TestSegmentsNobodyNamed: what was written for a commit that was refused is
-// no part of the history.
-func TestSegmentsNobodyNamed(t *testing.T) {
+// TestLateAppends: what a fenced owner had on its way into the journal is no
+// part of the history, and what it had recorded before the takeover is.
+func TestLateAppends(t *testing.T) {
 	client := dynamolocal.Client(t)
 	s := newStore(t, client)
 	create(t, s, running("a"))
@@ -71,13 +71,15 @@ func TestSegmentsNobodyNamed(t *testing.T) {
 	if _, err := other.Claim(t.Context(), &durable.Claim{ID: "a", Owner: "w2", Now: late, Lease: late.Add(late.Sub(now))}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Commit(t.Context(), large(1, 3, "b")); !errors.Is(err, durable.ErrFenced) {
-		t.Fatalf("got %v, want ErrFenced", err)
+	for range 2 {
+		if _, err := s.Commit(t.Context(), large(1, 3, "b")); !errors.Is(err, durable.ErrFenced) {
+			t.Fatalf("got %v, want ErrFenced", err)
+		}
 	}
 	commit(t, other, large(2, 1, "c"))
-	found, err := s.query(t.Context(), "a", skSegment)
+	found, err := s.items(t.Context(), "a", skRecord)
 	if err != nil || len(found) != 3 {
-		t.Errorf("got %d segments, %v, want 3, one of them garbage", len(found), err)
+		t.Errorf("got %d items, %v, want 3: two commits and a seal", len(found), err)
 	}
 	journal := load(t, s, "a").Journal
 	var got []string
@@ -86,6 +88,35 @@ func TestSegmentsNobodyNamed(t *testing.T) {
 	}
 	if strings.Join(got, "") != "ac" || len(journal) != 3 {
 		t.Errorf("the journal has %d entries with payloads of %q, want 3, a and c", len(journal), got)
+	}
+}
+
+// TestSleepsThroughItAll: an owner wakes up when its execution was taken over,
+// ended and deleted, and finds its way barred.
+func TestSleepsThroughItAll(t *testing.T) {
+	client := dynamolocal.Client(t)
+	s := appending(newStore(t, client))
+	other := open(t, client, Options{Table: s.table})
+	create(t, s, running("a"))
+	commit(t, s, batch("a", 1, 2, durable.StatusRunning))
+	if _, err := other.Claim(t.Context(), &durable.Claim{ID: "a", Owner: "w2", Now: late, Lease: late}); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, other, batch("a", 2, 1, durable.StatusSucceeded))
+	if err := other.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), batch("a", 1, 3, durable.StatusRunning)); err == nil {
+		t.Error("a commit into a deleted execution: got nil, want an error")
+	}
+	left, err := s.items(t.Context(), "a", "")
+	if err != nil || len(left) != 1 {
+		t.Fatalf("got %d items, %v, want the seal", len(left), err)
+	}
+	for _, m := range left {
+		if got, want := (&reader{item: m}).int(aExpires), now.Add(keepSeals).Unix(); got != want {
+			t.Errorf("the seal expires at %d, want %d", got, want)
+		}
 	}
 }
 

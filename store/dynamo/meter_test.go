@@ -35,8 +35,6 @@ func (m *meter) total() usage {
 	return m.used
 }
 
-const capacity = types.ReturnConsumedCapacityIndexes
-
 // write counts a write. A failed condition is charged by the size of the item
 // that failed it, which no answer says.
 func (m *meter) write(c *types.ConsumedCapacity, err error) {

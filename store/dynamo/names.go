@@ -14,9 +14,10 @@ import (
 // Attribute names. They count as bytes of each item, so they are short. On
 // every item:
 const (
-	aPK          = "pk" // S: E#<execution ID>
-	aSK          = "sk" // S: H for the head, else see the prefixes below
-	aIncarnation = "i"  // S, on all but the head: digest of the creator's nonce
+	aPK          = "pk"  // S: E#<execution ID>
+	aSK          = "sk"  // S: H for the head, else see the prefixes below
+	aIncarnation = "i"   // S, on blobs and winners: digest of the creator's nonce
+	aExpires     = "ttl" // N: Unix time in seconds after which the service may delete it
 )
 
 // On the head only. Absent is zero unless it says otherwise.
@@ -39,6 +40,7 @@ const (
 	aRevision    = "rv" // N
 	aOwner       = "ow" // S, while running; absent under the claim of the Create
 	aEpoch       = "e"  // N, also the number of activations
+	aPrior       = "ps" // N: status that the last claim found
 	aSeq         = "sq" // N
 	aSafe        = "se" // N: safe epoch
 	aNextSafe    = "sn" // N: safe epoch if it is claimed now
@@ -50,8 +52,9 @@ const (
 	aOpen        = "o"  // M: open callback key to N: last heartbeat in ms, 0 for none
 	aWinners     = "w"  // M: delivery key to S: nonce of the winner
 	aSpilled     = "ws" // N: how often winners were moved to items of their own
-	aJournal     = "j"  // L of B: batches not in a segment
-	aSegment     = "sg" // S: sk of the last segment
+	aJournal     = "j"  // L of B: records of the journal, see record.encode
+	aPosition    = "l"  // N: last position of the journal when the head was written
+	aUsage       = "u"  // B: see bill.encode
 	aDueHash     = "g"  // S: due partition and shard, key of the index due
 	aDue         = "d"  // S: due time and ID, key of the index due; the lease end while running
 	aAttention   = "a"  // S: shard, key of the index attention; parked records only
@@ -71,11 +74,10 @@ const (
 	dItem    = "p" // M: the four above, in an item of their own
 )
 
-// Of segments, blobs and spilled winners.
+// Of records, blobs and spilled winners.
 const (
 	sBytes  = "b" // B
 	sChunks = "c" // N: how many items hold the bytes; absent is 1
-	sBefore = "p" // S: sk of the segment before this one
 	sNonce  = "n" // S: of a winner
 )
 
@@ -84,10 +86,10 @@ const rName = "s" // S: sk of its first item
 
 // Sort keys: the head, and what the others begin with.
 const (
-	skHead    = "H"
-	skSegment = "S#" // S#<number>#<epoch>#<digest>
-	skBlob    = "P#" // P#<digest>
-	skWinner  = "W#" // W#<incarnation>#<delivery key>
+	skHead   = "H"
+	skRecord = "J#" // J#<incarnation>#<position>
+	skBlob   = "P#" // P#<digest>
+	skWinner = "W#" // W#<incarnation>#<delivery key>
 )
 
 // Indexes.

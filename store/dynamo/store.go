@@ -7,9 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
 	"github.com/clewdev/clew/durable"
 )
 
@@ -60,6 +57,7 @@ type Store struct {
 	caller
 	api    API
 	shards int
+	roomy  int // see roomyHead
 
 	mu    sync.Mutex
 	turns map[string]*head // heads of the claims held here, as the last write left them
@@ -80,7 +78,7 @@ func Open(ctx context.Context, client API, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		caller: caller{table: opts.Table, attempt: opts.AttemptTimeout}, api: client,
-		shards: opts.Shards, turns: map[string]*head{},
+		shards: opts.Shards, roomy: roomyHead, turns: map[string]*head{},
 	}
 	if err := s.check(ctx); err != nil {
 		return nil, err
@@ -125,14 +123,32 @@ func (s *Store) forget(id string) {
 	delete(s.turns, id)
 }
 
+// charge adds what was spent to the bill of a claim that is held here.
+func (s *Store) charge(id string, spent durable.Usage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.turns[id]; h != nil {
+		next := *h
+		next.used.Add(spent)
+		s.turns[id] = &next
+	}
+}
+
 // read returns the head, nil if there is none.
 func (s *Store) read(ctx context.Context, id string) (*head, error) {
-	in := &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(pkOf(id), skHead), ConsistentRead: aws.Bool(true)}
-	out, err := call(ctx, &s.caller, "GetItem", in, s.api.GetItem)
-	if err != nil || len(out.Item) == 0 {
+	m, err := s.get(ctx, pkOf(id), skHead)
+	if err != nil || len(m) == 0 {
 		return nil, err
 	}
-	return s.decodeHead(out.Item)
+	return s.decodeHead(m)
+}
+
+// headOf decodes the head that a server sent along, or reads it if it did not.
+func (s *Store) headOf(ctx context.Context, id string, m item) (*head, error) {
+	if len(m) == 0 {
+		return s.read(ctx, id)
+	}
+	return s.decodeHead(m)
 }
 
 // change sends an update of the head. If its condition fails, refused is the
@@ -154,20 +170,18 @@ func (s *Store) change(ctx context.Context, id string, u *update) (done, refused
 // refusal reads what failed a condition, if that is what err says.
 func (s *Store) refusal(ctx context.Context, id string, err error) (h *head, is bool, _ error) {
 	old, is := refused(err)
-	switch {
-	case !is:
+	if !is {
 		return nil, false, err
-	case len(old) == 0:
-		h, err = s.read(ctx, id)
-	default:
-		h, err = s.decodeHead(old)
 	}
+	h, err = s.headOf(ctx, id, old)
 	return h, true, err
 }
 
-// record completes a head to what callers get. Nothing in it is shared.
-func (s *Store) record(ctx context.Context, h *head, what durable.Load) (*durable.Record, error) {
+// record completes a head to what callers get, for LoadAll with this journal.
+// Nothing in it is shared.
+func (s *Store) record(ctx context.Context, h *head, what durable.Load, journal []record) (*durable.Record, error) {
 	rec := &durable.Record{Head: h.Head, Heartbeats: h.heartbeats()}
+	rec.Usage = h.used
 	rec.Digest = append([]byte(nil), h.Digest...)
 	err := s.state(ctx, h, &rec.Head)
 	if err == nil {
@@ -176,7 +190,16 @@ func (s *Store) record(ctx context.Context, h *head, what durable.Load) (*durabl
 	if err == nil && what == durable.LoadAll {
 		rec.Input, err = s.fetch(ctx, h.ID, h.input)
 		if err == nil {
-			rec.Journal, err = s.entries(ctx, h)
+			rec.Journal, err = s.entriesOf(ctx, h, journal)
+		}
+		if n := int64(len(rec.Journal)); err == nil && h.released() && n != h.Revision {
+			err = fmt.Errorf("the journal has %d entries, want %d", n, h.Revision)
+		}
+		rec.Revision = int64(len(rec.Journal))
+		for i := range journal {
+			if journal[i].epoch == h.Epoch {
+				rec.Seq = max(rec.Seq, journal[i].seq)
+			}
 		}
 	}
 	if err != nil {
@@ -200,25 +223,6 @@ func (s *Store) state(ctx context.Context, h *head, into *durable.Head) error {
 	into.Park, err = fromJSON[durable.Park](fields[2])
 	into.Error, failed = fromJSON[durable.Error](fields[3])
 	return firstOf(err, failed)
-}
-
-func (s *Store) entries(ctx context.Context, h *head) ([]durable.Entry, error) {
-	batches, err := s.batches(ctx, h)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]durable.Entry, 0, h.Revision)
-	for _, b := range batches {
-		entries, err := durable.DecodeEntries(append([]byte(nil), b...))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, entries...)
-	}
-	if int64(len(all)) != h.Revision {
-		return nil, fmt.Errorf("the journal has %d entries, want %d", len(all), h.Revision)
-	}
-	return all, nil
 }
 
 // torn explains why a record could not be put together: it was deleted

@@ -16,6 +16,17 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) durable.Store { return newStore(t, dynamolocal.Client(t)) })
 }
 
+// TestStoreAppends has a head that takes nothing along, so that each commit
+// that may be appended is.
+func TestStoreAppends(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) durable.Store { return appending(newStore(t, dynamolocal.Client(t))) })
+}
+
+func appending(s *Store) *Store {
+	s.roomy = 0
+	return s
+}
+
 // newTable makes a table that goes with the test.
 func newTable(t testing.TB, client *dynamodb.Client) Options {
 	t.Helper()

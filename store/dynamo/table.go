@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
 )
 
 // keys is a hash and a range key, both text.
@@ -36,6 +37,8 @@ type TableAPI interface {
 	API
 	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
 	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTableOutput, error)
+	DescribeTimeToLive(context.Context, *dynamodb.DescribeTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTimeToLiveOutput, error)
+	UpdateTimeToLive(context.Context, *dynamodb.UpdateTimeToLiveInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTimeToLiveOutput, error)
 	UpdateContinuousBackups(context.Context, *dynamodb.UpdateContinuousBackupsInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateContinuousBackupsOutput, error)
 }
 
@@ -80,7 +83,28 @@ func CreateTable(ctx context.Context, client TableAPI, opts Options) error {
 			return err
 		}
 	}
+	if err := s.expire(ctx, client); err != nil {
+		return err
+	}
 	return s.putSettings(ctx)
+}
+
+// expire lets the service delete what has expired, which is garbage only.
+func (s *Store) expire(ctx context.Context, client TableAPI) error {
+	out, err := call(ctx, &s.caller, "DescribeTimeToLive", &dynamodb.DescribeTimeToLiveInput{TableName: &s.table}, client.DescribeTimeToLive)
+	if err == nil {
+		if d := out.TimeToLiveDescription; d != nil && aws.ToString(d.AttributeName) == aExpires {
+			return nil
+		}
+		in := &dynamodb.UpdateTimeToLiveInput{TableName: &s.table,
+			TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String(aExpires), Enabled: aws.Bool(true)}}
+		_, err = call(ctx, &s.caller, "UpdateTimeToLive", in, client.UpdateTimeToLive)
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() == "UnknownOperationException" {
+		return nil // a server for tests, where garbage may stay
+	}
+	return err
 }
 
 func tableInput(opts Options) *dynamodb.CreateTableInput {
@@ -148,12 +172,11 @@ func (s *Store) check(ctx context.Context) error {
 	if differs := compare(table); differs != "" {
 		return broken(s.table, "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
 	}
-	in := &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(settingsPK, settingsSK), ConsistentRead: aws.Bool(true)}
-	out, err := call(ctx, &s.caller, "GetItem", in, s.api.GetItem)
+	m, err := s.get(ctx, settingsPK, settingsSK)
 	if err != nil {
 		return err
 	}
-	r := &reader{item: out.Item}
+	r := &reader{item: m}
 	f, shards := r.int(aFormat), r.int(aShards)
 	switch {
 	case r.err != nil:
@@ -170,12 +193,7 @@ func (s *Store) check(ctx context.Context) error {
 func (s *Store) putSettings(ctx context.Context) error {
 	m := keyOf(settingsPK, settingsSK)
 	m[aFormat], m[aShards] = number(format), number(int64(s.shards))
-	in := &dynamodb.PutItemInput{TableName: &s.table, Item: m,
-		ConditionExpression: aws.String("attribute_not_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": aPK}}
-	_, err := call(ctx, &s.caller, "PutItem", in, s.api.PutItem)
-	if _, there := refused(err); there {
-		return nil
-	}
+	_, _, err := s.putNew(ctx, m)
 	return err
 }
 

@@ -93,6 +93,11 @@ func (w *walk) look(id string) call {
 			what = durable.LoadHead
 		}
 		rec, err := s.Load(k.ctx, id, what)
+		if head && err == nil && rec.Status == durable.StatusRunning {
+			own := *rec
+			own.Revision, own.Seq = 0, 0 // may lag
+			rec = &own
+		}
 		ids, later := k.walkDue(&durable.DueQuery{Definition: definition, Version: "1", Now: now, Limit: 2})
 		heads := idsOf(k.listAll(&durable.ListQuery{Definition: definition, Limit: 2}))
 		return fmt.Sprint(answer(rec, err), "\n\tdue ", show(ids), " later ", show(later), " heads ", show(heads))

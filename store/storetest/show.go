@@ -50,8 +50,9 @@ func writeStruct(b *strings.Builder, v reflect.Value) {
 		if s.Status != durable.StatusRunning {
 			// What is left of a claim after its release is a store's own.
 			s.Owner, s.Lease = "", time.Time{}
-			v = reflect.ValueOf(s)
 		}
+		s.Usage = durable.Usage{} // so is what it bills
+		v = reflect.ValueOf(s)
 	}
 	b.WriteString("{")
 	for i := range v.NumField() {
