@@ -144,6 +144,7 @@ type Engine struct {
 	running bool
 	active  map[string]*activation // nil while being claimed
 	watched map[string]*watch
+	reach   int                  // how many executions a look claims, at most
 	skip    map[string]time.Time // executions that could not be claimed, and until when
 	backlog bool                 // due work was left for lack of slots
 	wanted  time.Time            // when somebody wants the poller to look, since its last look began
@@ -162,7 +163,7 @@ func New(store Store, opts Options) (*Engine, error) {
 		store: store, opts: opts, id: newID(),
 		slots: make(chan struct{}, opts.Concurrency), aloneTurn: make(chan struct{}, 1),
 		hot: make(chan struct{}, opts.MaxHot), draining: make(chan struct{}), retime: make(chan struct{}, 1),
-		defs: map[string]*definition{}, active: map[string]*activation{}, watched: map[string]*watch{}, skip: map[string]time.Time{},
+		defs: map[string]*definition{}, active: map[string]*activation{}, watched: map[string]*watch{}, skip: map[string]time.Time{}, reach: opts.Concurrency,
 		values: context.WithoutCancel(opts.BaseContext),
 	}
 	e.hard, e.hardStop = context.WithCancel(context.Background())

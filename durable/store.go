@@ -183,7 +183,9 @@ type DueQuery struct {
 type DuePage struct {
 	IDs  []string
 	Next string // cursor of the next page; "" when this is the last
-	// Later is when the next execution not yet due becomes so: a hint for
+	// Later is when the next execution becomes due that waits for its time. One
+	// that runs becomes due only if its owner dies, and is not meant: pollers
+	// would look at the end of every lease, all at once. A hint for
 	// pollers, zero when unknown or never.
 	Later time.Time
 }

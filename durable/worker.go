@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -36,14 +38,24 @@ func (e *Engine) poll(ctx context.Context) {
 			e.opts.Logger.Warn("looking for due work failed, will repeat", "error", err)
 			e.trouble(err)
 			pause = min(2*pause, 5*e.opts.PollMax)
-		case found:
+		case found && !e.contended():
 			pause = e.opts.PollMin
 		default:
 			pause = min(2*pause, e.opts.PollMax)
 		}
 		jittered := pause*3/4 + rand.N(pause/2+1)
+		if !later.IsZero() { // not everybody at once
+			later = later.Add(rand.N(e.opts.PollMin))
+		}
 		e.sleep(ctx, earliest(now().Add(jittered), later))
 	}
+}
+
+// contended tells whether others claim what this engine wants.
+func (e *Engine) contended() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.reach < e.opts.Concurrency
 }
 
 // sleep waits until the time has come for the next look, or until somebody
@@ -128,15 +140,26 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 	return found, later, nil
 }
 
-// claimAll begins to run what is due; full means that no slot was left.
+// claimAll begins to run what is due; full means that no slot was left. Where
+// others look at the same page, each takes some of it at random, so that they
+// seldom want the same: half as many after somebody else was quicker, one more
+// after a claim that was not lost.
 func (e *Engine) claimAll(def *definition, ids []string) (took, full bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	maps.DeleteFunc(e.skip, func(_ string, until time.Time) bool { return !now().Before(until) })
+	left := len(ids)
+	if e.reach < e.opts.Concurrency {
+		ids, left = slices.Clone(ids), e.reach
+		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	}
 	for _, id := range ids {
-		if _, here := e.active[id]; here || now().Before(e.skip[id]) {
+		if _, here := e.active[id]; here || !e.skip[id].IsZero() {
 			continue
 		}
-		delete(e.skip, id)
+		if left--; left < 0 {
+			return took, true
+		}
 		select {
 		case e.slots <- struct{}{}:
 		default:
@@ -235,9 +258,16 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		return err
 	})
 	switch {
-	case err != nil && settled(err):
-		return nil, err // somebody else was quicker, which is as it should be
+	case err != nil && settled(err): // somebody else was quicker
+		e.mu.Lock()
+		e.reach = max(1, e.reach/2)
+		e.skip[id] = at.Add(e.opts.PollMax)
+		e.mu.Unlock()
+		return nil, err
 	case err == nil:
+		e.mu.Lock()
+		e.reach = min(e.opts.Concurrency, e.reach+1)
+		e.mu.Unlock()
 		var a *activation
 		if a, err = e.resume(def, rec); err == nil {
 			return a, nil

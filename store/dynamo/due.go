@@ -79,14 +79,19 @@ func (s *Store) dueShard(ctx context.Context, partition string, q *durable.DueQu
 		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
 	}
 	end := milliKey(q.Now.UnixMilli() + 1)
-	for {
+	for over := false; ; {
 		out, err := call(ctx, &s.caller, "Query", in, s.api.Query)
 		if err != nil {
 			return shardPage{err: err}
 		}
 		for _, m := range out.Items {
-			key := (&reader{item: m}).text(aDue)
+			r := &reader{item: m}
+			key := r.text(aDue)
 			if key >= end {
+				if r.int(aStatus) == int64(durable.StatusRunning) {
+					over = true
+					continue
+				}
 				page.later, _, page.err = parseDueKey(key)
 				return page
 			}
@@ -94,8 +99,8 @@ func (s *Store) dueShard(ctx context.Context, partition string, q *durable.DueQu
 				return page
 			}
 		}
-		if len(out.LastEvaluatedKey) == 0 {
-			return page
+		if over || len(out.LastEvaluatedKey) == 0 {
+			return page // what waits may be further on, which a hint is not worth
 		}
 		in.ExclusiveStartKey, in.Limit = out.LastEvaluatedKey, aws.Int32(int32(min(limit, 1000)))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,10 +122,19 @@ func tableInput(opts Options) *dynamodb.CreateTableInput {
 	for _, name := range indexNames {
 		in.GlobalSecondaryIndexes = append(in.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
 			IndexName: aws.String(name), KeySchema: indexKeys[name].schema(),
-			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+			Projection: projection(name),
 		})
 	}
 	return in
+}
+
+// projection is what an index tells besides keys: of what is due, whether it
+// waits for its time or runs.
+func projection(index string) *types.Projection {
+	if index == indexDue {
+		return &types.Projection{ProjectionType: types.ProjectionTypeInclude, NonKeyAttributes: []string{aStatus}}
+	}
+	return &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly}
 }
 
 // ready waits until the table can be used.
@@ -208,6 +218,9 @@ func compare(table *types.TableDescription) string {
 		for i := range table.GlobalSecondaryIndexes {
 			if index := &table.GlobalSecondaryIndexes[i]; aws.ToString(index.IndexName) == name {
 				got = describeKeys(index.KeySchema)
+				if p := projection(name); got == want && !projects(index.Projection, p.NonKeyAttributes) {
+					differs = append(differs, fmt.Sprintf("its index %s does not project %s", name, strings.Join(p.NonKeyAttributes, ", ")))
+				}
 			}
 		}
 		if got == "missing" {
@@ -224,6 +237,19 @@ func compare(table *types.TableDescription) string {
 		}
 	}
 	return strings.Join(differs, "; ")
+}
+
+// projects tells whether an index has these attributes.
+func projects(p *types.Projection, attributes []string) bool {
+	if p == nil || p.ProjectionType == types.ProjectionTypeAll {
+		return true
+	}
+	for _, name := range attributes {
+		if !slices.Contains(p.NonKeyAttributes, name) {
+			return false
+		}
+	}
+	return true
 }
 
 func describeKeys(schema []types.KeySchemaElement) string {

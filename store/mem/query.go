@@ -42,7 +42,8 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (durable.DuePage, 
 	return page, nil
 }
 
-// due returns, in no order, all that is due and when the next one will be.
+// due returns, in no order, all that is due and when the next one that waits
+// will be.
 func (s *Store) due(q *durable.DueQuery) (due []place, later time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +52,7 @@ func (s *Store) due(q *durable.DueQuery) (due []place, later time.Time) {
 		case r.Definition != q.Definition || r.Version != q.Version:
 		case r.isDue(q.Now):
 			due = append(due, place{r.Due, r.ID})
-		case !r.Due.IsZero() && (later.IsZero() || r.Due.Before(later)):
+		case !r.Due.IsZero() && r.Status != durable.StatusRunning && (later.IsZero() || r.Due.Before(later)):
 			later = r.Due
 		}
 	}

@@ -130,7 +130,7 @@ var queries = [queryCount]string{
 			AND due >= ?3 AND due <= ?4 AND (due > ?3 OR id > ?5)
 		ORDER BY due, id LIMIT ?6`,
 	qLater: `SELECT due FROM executions
-		WHERE definition = (SELECT n FROM definitions WHERE name = ?1 AND version = ?2) AND due > ?3
+		WHERE definition = (SELECT n FROM definitions WHERE name = ?1 AND version = ?2) AND due > ?3 AND proc = 0
 		ORDER BY due LIMIT 1`,
 
 	qOwners:    `SELECT n, file FROM owners WHERE n <> ? ORDER BY n`,

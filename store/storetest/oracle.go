@@ -202,7 +202,7 @@ func (o oracle) Due(_ context.Context, q *durable.DueQuery) (page durable.DuePag
 		case s.Definition != q.Definition || s.Version != q.Version || s.Due.IsZero():
 		case !s.Due.After(q.Now):
 			due = append(due, s)
-		case page.Later.IsZero() || s.Due.Before(page.Later):
+		case s.Status != durable.StatusRunning && (page.Later.IsZero() || s.Due.Before(page.Later)):
 			page.Later = s.Due
 		}
 	}

@@ -114,10 +114,12 @@ func dueLater(k *kit) {
 	later(at(0), at(10))
 	later(at(10), at(20))
 	later(at(20), time.Time{})
-	k.claim("a", "w1/1", at(10)) // until at(40)
-	later(at(20), at(40))
-	k.commit(batch("a", 1, 1, durable.StatusSucceeded))
+	k.claim("a", "w1/1", at(10)) // until at(40), but that is no time to look
 	later(at(20), time.Time{})
+	c := batch("a", 1, 1, durable.StatusSuspended)
+	c.Due = at(50)
+	k.commit(c)
+	later(at(20), at(50))
 }
 
 func dueStatuses(k *kit) {
