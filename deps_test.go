@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"internal/faultsuite":           {"all"},
 	"internal/mutant":               {},
 	"internal/bench":                {"all"},
+	"internal/bill":                 {"durable"},
 	"cmd/clew":                      {"all"},
 	"examples/payments":             {"all"},
 	"examples/payments/participant": {},

@@ -97,30 +97,21 @@ func statusNamed(name string) (durable.Status, error) {
 func (t *tool) list(cmd *cobra.Command, q *durable.ListQuery) error {
 	w := t.table("ID", "DEFINITION", "STATUS", "FORWARD", "UNWIND", "WHY PARKED", "CREATED")
 	n := 0
-	for {
-		page, err := t.store.List(cmd.Context(), q)
-		if err != nil {
-			return err
+	err := t.each(cmd.Context(), q, func(h *durable.Head) error {
+		n++
+		l := lineOf(h)
+		if t.json {
+			return t.print(l)
 		}
-		for i := range page.Heads {
-			n++
-			l := lineOf(&page.Heads[i])
-			if t.json {
-				if err := t.print(l); err != nil {
-					return err
-				}
-				continue
-			}
-			why := ""
-			if l.Park != nil && l.Status == durable.StatusParked.String() {
-				why = string(l.Park.Reason)
-			}
-			w.AppendRow(table.Row{l.ID, l.Definition + "@" + l.Version, l.Status, l.Forward, l.Unwind, why, stamp(l.Created)})
+		why := ""
+		if l.Park != nil && l.Status == durable.StatusParked.String() {
+			why = string(l.Park.Reason)
 		}
-		if page.Next == "" {
-			break
-		}
-		q.Cursor = page.Next
+		w.AppendRow(table.Row{l.ID, l.Definition + "@" + l.Version, l.Status, l.Forward, l.Unwind, why, stamp(l.Created)})
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if !t.json {
 		w.Render()

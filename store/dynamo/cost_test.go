@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/internal/dynamolocal"
 	"github.com/clewdev/clew/saga"
 )
@@ -113,7 +114,8 @@ func TestCostFiveStepsOK(t *testing.T) {
 		t.Fatalf("got %q, %v", out, err)
 	}
 	w.wantBill(t)
-	report(t, "five-steps-ok", w.total(), 1, 6, 13)
+	durabletest.WithinBudget(t, w.look(t), "order-00017", durabletest.Budget{Requests: 6, WriteUnits: 8})
+	w.report(t, "five-steps-ok", w.total(), 1, 6, 13)
 }
 
 func TestCostFailAtFour(t *testing.T) {
@@ -127,7 +129,7 @@ func TestCostFailAtFour(t *testing.T) {
 		t.Fatalf("got %v, want three steps undone", err)
 	}
 	w.wantBill(t)
-	report(t, "fail-at-four", w.total(), 1, 8, 18)
+	w.report(t, "fail-at-four", w.total(), 1, 8, 18)
 }
 
 // A day is a moment here: what a wait costs does not depend on its length.
@@ -143,7 +145,7 @@ func TestCostOneDayWait(t *testing.T) {
 	})
 	w := newWorld(t, def)
 	w.execute(t, def)
-	report(t, "one-day-wait", w.total(), 1, 4, 10)
+	w.report(t, "one-day-wait", w.total(), 1, 4, 10)
 }
 
 // execute runs one execution to its end, and waits without reading it: who
@@ -178,10 +180,16 @@ func (w *world) wantBill(t *testing.T) {
 
 func suspended(s durable.Status) bool { return s == durable.StatusSuspended }
 
+// look is a store on the table that is not metered.
+func (w *world) look(t *testing.T) *Store {
+	t.Helper()
+	return open(t, dynamolocal.Client(t), Options{Table: w.store.table})
+}
+
 // until waits for a status, and looks without being metered.
 func (w *world) until(t *testing.T, is func(durable.Status) bool) *durable.Record {
 	t.Helper()
-	look := open(t, dynamolocal.Client(t), Options{Table: w.store.table})
+	look := w.look(t)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		rec, err := look.Load(t.Context(), "order-00017", durable.LoadHead)
 		if err != nil {
@@ -221,7 +229,7 @@ func TestCostHumanCallback(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ended(t)
-	report(t, "human-callback", w.total(), 1, 6, 16)
+	w.report(t, "human-callback", w.total(), 1, 6, 16)
 }
 
 func TestCostHundredSteps(t *testing.T) {
@@ -231,7 +239,7 @@ func TestCostHundredSteps(t *testing.T) {
 	})
 	w := newWorld(t, def)
 	w.execute(t, def)
-	report(t, "hundred-steps", w.total(), n, 1.2, 2.4)
+	w.report(t, "hundred-steps", w.total(), n, 1.2, 2.4)
 }
 
 // TestCostColdReplay: five steps are behind it when another process takes an
@@ -258,7 +266,7 @@ func TestCostColdReplay(t *testing.T) {
 	w.run(t, def)
 	w.ended(t)
 	u := w.total().minus(before)
-	report(t, "cold-replay", u, 1, 3, 9)
+	w.report(t, "cold-replay", u, 1, 3, 9)
 	if u.rru > 1 {
 		t.Errorf("cold-replay reads %g units, want at most 1", u.rru)
 	}

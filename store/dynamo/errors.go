@@ -19,8 +19,8 @@ func broken(table, format string, args ...any) error {
 
 // What a person reads of each fault that only a person can end.
 const (
-	textNoTable     = "the table does not exist in this account and region: check its name, the region and the endpoint, or make it with dynamo.CreateTable"
-	textNoIndex     = "the table or one of its indexes is not there, or not yet: wait until it is active, or make it with dynamo.CreateTable"
+	textNoTable     = "the table does not exist in this account and region: check its name, the region and the endpoint, or make it with clew table create or dynamo.CreateTable"
+	textNoIndex     = "the table or one of its indexes is not there, or not yet: wait until it is active, or make it with clew table create or dynamo.CreateTable"
 	textDenied      = "these credentials may not do that: allow the action on the table and on its index/* in the policy of this role or user"
 	textExpired     = "the credentials have expired: renew them, then the store goes on by itself; nothing that was acknowledged is lost"
 	textCredentials = "the service does not accept these credentials: check access key, secret, region and endpoint, and this machine's clock"

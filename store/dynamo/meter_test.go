@@ -3,11 +3,17 @@ package dynamo
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/clewdev/clew/durable"
+	prices "github.com/clewdev/clew/internal/bill"
 )
 
 // meter is an API that counts what calls on the table consume, as the service
@@ -116,13 +122,29 @@ func (m *meter) DeleteItem(ctx context.Context, in *dynamodb.DeleteItemInput, op
 	return out, err
 }
 
-// report prints one line of the bill and holds it to the S column of DESIGN's
-// table, per being what the table counts by.
-func report(t *testing.T, name string, u usage, per, requests, wru float64) {
+// report prints one line of the bill, holds it to the most that it may be, and
+// sees that the README says the same. All of it is per what the table counts
+// by: an execution, or a step.
+func (w *world) report(t *testing.T, name string, u usage, per, requests, wru float64) {
 	t.Helper()
-	r, w := float64(u.requests)/per, u.wru/per
-	t.Logf("cost: %s requests=%.4g wru=%.4g rru=%.4g", name, r, w, u.rru/per)
-	if r > requests || w > wru {
-		t.Errorf("%s costs %.4g requests and %.4g write units, want at most %g and %g", name, r, w, requests, wru)
+	r, units, reads := float64(u.requests)/per, u.wru/per, u.rru/per
+	t.Logf("cost: %s requests=%.4g wru=%.4g rru=%.4g", name, r, units, reads)
+	if r > requests || units > wru {
+		t.Errorf("%s costs %.4g requests and %.4g write units, want at most %g and %g", name, r, units, requests, wru)
+	}
+	rec, err := w.look(t).Load(t.Context(), "order-00017", durable.LoadAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, p := prices.Of(rec), prices.Listed()
+	others := count.At(p)
+	row := fmt.Sprintf("`%s` | %.4g | %.4g | %.4g | $%.2f | $%.2f | $%.2f |", name, r, units, reads,
+		units*p.WriteUnits+reads*p.ReadUnits, 1e6*others.DurableFunctions/per, 1e6*others.StepFunctions/per)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), row) {
+		t.Errorf("README.md has no row that ends in\n%s", row)
 	}
 }
