@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: test test-dynamodb test-faults dynamodb-local dynalite check bench build clean
+.PHONY: test test-dynamodb test-faults test-load bench-dynamodb dynamodb-local dynalite check bench build clean
 
 # Tests that need a server fail, rather than skip, where there is none.
 export CLEW_DYNAMODB_REQUIRED = 1
@@ -22,6 +22,14 @@ test-dynamodb: servers
 EXECUTIONS ?= 200
 test-faults: servers
 	$(GO) test -count=1 -timeout 30m -v ./internal/faultsuite -executions $(EXECUTIONS)
+
+# A poll beside 100,000 suspended and 1,000 running executions.
+test-load: servers
+	$(GO) test -count=1 -timeout 20m -run 'TestLoad$$' -v ./store/dynamo -load 100000
+
+# Commits beside the raw requests, on both servers.
+bench-dynamodb: servers
+	$(GO) test -run - -bench . -benchtime 3s ./store/dynamo
 
 # What needs no running: format, vet, staticcheck, module files.
 check:
