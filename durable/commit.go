@@ -161,7 +161,7 @@ func (a *activation) send(c *Commit) (Receipt, error) {
 		a.log(slog.LevelWarn, "write failed, will repeat", "attempt", n+1, "error", err)
 		a.eng.trouble(err)
 		select {
-		case <-time.After(storeBackoff(n)):
+		case <-time.After(a.eng.storeBackoff(n)):
 		case <-a.eng.hard.Done():
 			a.tell(err)
 			return Receipt{}, err
@@ -204,7 +204,7 @@ func settled(err error) bool {
 
 // storeBackoff is the pause after the n-th failed try of a store call: full
 // jitter up to 20 ms × 2^n, at most 5 s, at least 5 ms.
-func storeBackoff(n int) time.Duration {
-	most := min(20*time.Millisecond<<min(n, 10), 5*time.Second)
+func (e *Engine) storeBackoff(n int) time.Duration {
+	most := min(20*time.Millisecond<<min(n, 10), 5*time.Second, max(e.opts.Lease/12, 20*time.Millisecond))
 	return 5*time.Millisecond + rand.N(most)
 }

@@ -144,6 +144,7 @@ type Engine struct {
 	running bool
 	active  map[string]*activation // nil while being claimed
 	watched map[string]*watch
+	outage  outage
 	reach   int                  // how many executions a look claims, at most
 	skip    map[string]time.Time // executions that could not be claimed, and until when
 	backlog bool                 // due work was left for lack of slots
@@ -304,7 +305,7 @@ func (e *Engine) insist(ctx context.Context, call func(context.Context) error) e
 			return err
 		}
 		select {
-		case <-time.After(storeBackoff(n)):
+		case <-time.After(e.storeBackoff(n)):
 		case <-ctx.Done():
 			return fmt.Errorf("%w, after: %w", context.Cause(ctx), err)
 		}

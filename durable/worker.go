@@ -35,6 +35,7 @@ func (e *Engine) poll(ctx context.Context) {
 		found, later, err := e.sweep(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
+			e.outage.fails(now())
 			e.opts.Logger.Warn("looking for due work failed, will repeat", "error", err)
 			e.trouble(err)
 			pause = min(2*pause, 5*e.opts.PollMax)
@@ -128,6 +129,9 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 			if err != nil {
 				return found, later, fmt.Errorf("due executions of %s@%s: %w", def.name, def.version, err)
 			}
+			if until := e.outage.over(now(), e.opts.Lease/3); !until.IsZero() {
+				return false, until, nil
+			}
 			later = earliest(later, page.Later)
 			took, full := e.claimAll(def, page.IDs)
 			found = found || took
@@ -138,6 +142,32 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 		}
 	}
 	return found, later, nil
+}
+
+// outage is what the poller knows of a store that did not answer. Leases may
+// have ended meanwhile whose owners live, and have results to record: they
+// have been trying all along, and come first.
+type outage struct {
+	since time.Time // of the first look that failed
+	until time.Time // nothing is claimed until then
+}
+
+func (o *outage) fails(at time.Time) {
+	if o.since.IsZero() {
+		o.since = at
+	}
+}
+
+// over notes a look that did not fail, and tells until when nothing may be
+// claimed; zero if it may be.
+func (o *outage) over(at time.Time, grace time.Duration) time.Time {
+	if !o.since.IsZero() && at.Sub(o.since) > grace {
+		o.until = at.Add(grace)
+	}
+	if o.since = (time.Time{}); at.Before(o.until) {
+		return o.until
+	}
+	return time.Time{}
 }
 
 // claimAll begins to run what is due; full means that no slot was left. Where

@@ -166,7 +166,7 @@ func (s *Store) scan(ctx context.Context, q *durable.ListQuery, limit int) (head
 			return nil, err
 		}
 		for _, m := range out.Items {
-			h, err := s.decodeHead(m)
+			h, err := s.listed(m)
 			if err != nil {
 				return nil, err
 			}
@@ -179,6 +179,20 @@ func (s *Store) scan(ctx context.Context, q *durable.ListQuery, limit int) (head
 		}
 		in.ExclusiveStartKey = out.LastEvaluatedKey
 	}
+}
+
+// listed decodes a head for a list, in which one that a newer build wrote must
+// not hide the others: it says so itself.
+func (s *Store) listed(m item) (*head, error) {
+	r := &reader{item: m}
+	f := r.int(aFormat)
+	if f <= format || r.err != nil {
+		return s.decodeHead(m)
+	}
+	h := &head{detail: text(fmt.Sprintf("written by a newer clew, in format %d: deploy a build that is as new to see it", f))}
+	h.Identity = durable.Identity{ID: idOf(r.text(aPK)), Definition: r.text(aDefinition), Version: r.text(aVersion), Created: r.milli(aCreated)}
+	h.Status = durable.Status(r.int(aStatus))
+	return h, nil
 }
 
 // parked finds parked executions by their index, whose range key is the ID.
@@ -200,11 +214,18 @@ func (s *Store) parked(ctx context.Context, q *durable.ListQuery, limit int) (he
 				return nil, err
 			}
 			for _, m := range out.Items {
-				h, err := s.read(ctx, idOf((&reader{item: m}).text(aPK)))
+				m, err := s.get(ctx, (&reader{item: m}).text(aPK), skHead)
 				if err != nil {
 					return nil, err
 				}
-				if h != nil && h.Status == durable.StatusParked && (q.Definition == "" || q.Definition == h.Definition) {
+				if len(m) == 0 {
+					continue
+				}
+				h, err := s.listed(m)
+				if err != nil {
+					return nil, err
+				}
+				if h.Status == durable.StatusParked && (q.Definition == "" || q.Definition == h.Definition) {
 					heads = append(heads, h)
 					found++
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,6 +212,23 @@ func TestNewerVersion(t *testing.T) {
 	wantBroken(t, s.Create(ctx, running("a")), says...)
 	wantBroken(t, s.Deliver(ctx, &durable.Delivery{ID: "a", Key: "cancel", Nonce: "n", Kind: durable.DeliverCancel, Now: now}), says...)
 	wantBroken(t, s.Delete(ctx, "a"), says...)
+
+	// It hides no other from lists, and keeps no worker from others.
+	w := &world{meter: &meter{API: client}}
+	w.store = open(t, w.meter, opts)
+	def := durable.Define("order", "1", func(*durable.Context, string) (string, error) { return "done", nil })
+	w.run(t, def)
+	x, err := def.Start(ctx, w.engine, "b", "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := x.Wait(ctx); out != "done" || err != nil {
+		t.Errorf("beside it: got %q, %v, want done", out, err)
+	}
+	page, err := s.List(ctx, &durable.ListQuery{})
+	if err != nil || len(page.Heads) != 2 || !strings.Contains(page.Heads[0].Detail, "newer clew") || page.Heads[0].Status != durable.StatusPending {
+		t.Errorf("List: got %+v, %v, want both, and the newer one to say so", page.Heads, err)
+	}
 
 	raise(settingsPK, settingsSK)
 	_, err = Open(ctx, client, opts)
