@@ -30,7 +30,7 @@ func (t *tool) tableCommand() *cobra.Command {
 			})
 		},
 	}
-	create.Flags().IntVar(&opts.Shards, "shards", 4, "partitions of the index of due work, per definition version")
+	create.Flags().IntVar(&opts.Shards, "shards", 0, "partitions of the index of due work, per definition version: 4 in a new table; more than it has raises the number")
 	create.Flags().BoolVar(&opts.PointInTimeRecovery, "pitr", false, "keep backups of every second of the last 35 days")
 	create.Flags().BoolVar(&opts.DeletionProtection, "protect", false, "refuse to delete the table")
 	check := &cobra.Command{

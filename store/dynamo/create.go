@@ -42,7 +42,7 @@ func (s *Store) newHead(ctx context.Context, c *durable.Create) (*head, item, er
 	m := item{
 		aPK: text(pkOf(c.ID)), aSK: text(skHead), aFormat: number(format),
 		aDefinition: text(c.Definition), aVersion: text(c.Version), aCreator: text(c.Owner),
-		aDueHash: text(duePartition(c.Definition, c.Version, shardOf(c.ID, s.shards))),
+		aDueHash: text(duePartition(c.Definition, c.Version, shardOf(c.ID, int(s.shards.Load())))),
 		aStatus:  number(int64(durable.StatusPending)),
 		aOpen:    mapping(item{}), aWinners: mapping(item{}), aInbox: list(), aJournal: list(),
 	}

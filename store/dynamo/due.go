@@ -29,7 +29,8 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (page durable.DueP
 		}
 	}
 	limit := limitOf(q.Limit)
-	shards := make([]shardPage, s.shards)
+	s.refresh(ctx, q.Now)
+	shards := make([]shardPage, s.shards.Load())
 	var wg sync.WaitGroup
 	for n := range shards {
 		wg.Go(func() {
@@ -197,7 +198,7 @@ func (s *Store) listed(m item) (*head, error) {
 
 // parked finds parked executions by their index, whose range key is the ID.
 func (s *Store) parked(ctx context.Context, q *durable.ListQuery, limit int) (heads []*head, err error) {
-	for n := range s.shards {
+	for n := range s.shards.Load() {
 		x := &expression{}
 		x.where(aAttention, "=", text(fmt.Sprint(n)))
 		if q.Cursor != "" {

@@ -148,12 +148,44 @@ func TestOpenExplains(t *testing.T) {
 func TestCreateTable(t *testing.T) {
 	client := dynamolocal.Client(t)
 	opts := newTable(t, client)
-	opts.Shards = 7
+	opts.Shards = 3
 	if err := CreateTable(t.Context(), client, opts); err != nil {
 		t.Fatalf("CreateTable again: got %v, want nil", err)
 	}
-	if s := open(t, client, opts); s.shards != 4 {
-		t.Errorf("shards: got %d, want the table's 4", s.shards)
+	if s := open(t, client, opts); s.shards.Load() != 4 {
+		t.Errorf("shards: got %d, want the table's 4", s.shards.Load())
+	}
+}
+
+// TestShardsGrow: who polls finds what was put into shards that came since,
+// and what stands in those that were there.
+func TestShardsGrow(t *testing.T) {
+	client := dynamolocal.Client(t)
+	opts := newTable(t, client)
+	before := open(t, client, opts)
+	due := func(at time.Time) []string {
+		t.Helper()
+		page, err := before.Due(t.Context(), &durable.DueQuery{Definition: "order", Version: "1", Now: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.IDs
+	}
+	create(t, before, pending("a"))
+	if got := due(now); len(got) != 1 {
+		t.Fatalf("got %v, want a", got)
+	}
+	opts.Shards = 64
+	if err := CreateTable(t.Context(), client, opts); err != nil {
+		t.Fatal(err)
+	}
+	id := "b"
+	for shardOf(id, 64) < 4 {
+		id += "b"
+	}
+	create(t, open(t, client, opts), pending(id))
+	if got := due(now.Add(settingsAge)); len(got) != 2 {
+		t.Errorf("a minute later: got %v, want a and %s", got, id)
 	}
 }
 

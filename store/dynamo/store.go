@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clewdev/clew/durable"
@@ -22,7 +23,8 @@ type Options struct {
 	// For CreateTable:
 
 	// Shards is over how many partitions of the index each definition version
-	// spreads what is due; what the table says holds. Default 4.
+	// spreads what is due; what the table says holds. It may grow, by another
+	// CreateTable: who runs takes it in within a minute. Default 4.
 	Shards int
 	// PointInTimeRecovery lets the table be restored to any second of the last
 	// 35 days. It costs by the size of the table.
@@ -56,8 +58,9 @@ const maxShards = 1000
 type Store struct {
 	caller
 	api    API
-	shards int
-	roomy  int // see roomyHead
+	shards atomic.Int64
+	looked atomic.Int64 // when shards was read last, in ms of whoever polls
+	roomy  int          // see roomyHead
 
 	mu    sync.Mutex
 	turns map[string]*head // heads of the claims held here, as the last write left them
@@ -78,8 +81,9 @@ func Open(ctx context.Context, client API, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		caller: caller{table: opts.Table, attempt: opts.AttemptTimeout}, api: client,
-		shards: opts.Shards, roomy: roomyHead, turns: map[string]*head{},
+		roomy: roomyHead, turns: map[string]*head{},
 	}
+	s.shards.Store(int64(opts.Shards))
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}

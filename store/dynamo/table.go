@@ -50,11 +50,12 @@ var _ TableAPI = (*dynamodb.Client)(nil)
 // as it is, but for protection and recovery, which are switched on if asked
 // for; one that does not fit is an error that says what differs.
 func CreateTable(ctx context.Context, client TableAPI, opts Options) error {
+	asked := opts.Shards
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return err
 	}
-	s := &Store{caller: caller{table: opts.Table, attempt: max(opts.AttemptTimeout, 10*time.Second)}, api: client, shards: opts.Shards}
+	s := &Store{caller: caller{table: opts.Table, attempt: max(opts.AttemptTimeout, 10*time.Second)}, api: client}
 	made := true
 	_, err = call(ctx, &s.caller, "CreateTable", tableInput(opts), client.CreateTable)
 	var inUse *types.ResourceInUseException
@@ -87,7 +88,7 @@ func CreateTable(ctx context.Context, client TableAPI, opts Options) error {
 	if err := s.expire(ctx, client); err != nil {
 		return err
 	}
-	return s.putSettings(ctx)
+	return s.putSettings(ctx, opts.Shards, asked)
 }
 
 // expire lets the service delete what has expired, which is garbage only.
@@ -182,6 +183,12 @@ func (s *Store) check(ctx context.Context) error {
 	if differs := compare(table); differs != "" {
 		return broken(s.table, "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
 	}
+	return s.readSettings(ctx)
+}
+
+// readSettings reads how the table is sharded. Shards only ever grow, so that
+// who knows the greater number finds what those put there who knew less.
+func (s *Store) readSettings(ctx context.Context) error {
 	m, err := s.get(ctx, settingsPK, settingsSK)
 	if err != nil {
 		return err
@@ -193,17 +200,44 @@ func (s *Store) check(ctx context.Context) error {
 		return broken(s.table, "its settings are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
 	case f > format:
 		return broken(s.table, "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
-	case shards > 0:
-		s.shards = int(min(shards, maxShards))
+	case shards > s.shards.Load() || shards > 0 && s.looked.Load() == 0:
+		s.shards.Store(min(shards, maxShards))
 	}
 	return nil
 }
 
-// putSettings writes the settings unless they are there.
-func (s *Store) putSettings(ctx context.Context) error {
+// settingsAge is how old the settings may be by which somebody polls.
+const settingsAge = time.Minute
+
+// refresh reads the settings again now and then. A failure is for the next
+// request to tell.
+func (s *Store) refresh(ctx context.Context, at time.Time) {
+	ms, last := at.UnixMilli(), s.looked.Load()
+	if last != 0 && ms-last < settingsAge.Milliseconds() || !s.looked.CompareAndSwap(last, ms) || last == 0 {
+		return
+	}
+	_ = s.readSettings(ctx)
+}
+
+// putSettings writes the settings unless they are there, and raises the number
+// of shards if more are asked for.
+func (s *Store) putSettings(ctx context.Context, shards, asked int) error {
 	m := keyOf(settingsPK, settingsSK)
-	m[aFormat], m[aShards] = number(format), number(int64(s.shards))
-	_, _, err := s.putNew(ctx, m)
+	m[aFormat], m[aShards] = number(format), number(int64(shards))
+	_, taken, err := s.putNew(ctx, m)
+	if err != nil || !taken || asked == 0 {
+		return err
+	}
+	u := &update{}
+	u.where(aShards, "<", number(int64(asked)))
+	u.where(aFormat, "<=", number(format))
+	u.set(aShards, number(int64(asked)))
+	in := u.input(s.table, "")
+	in.Key = keyOf(settingsPK, settingsSK)
+	_, err = call(ctx, &s.caller, "UpdateItem", in, s.api.UpdateItem)
+	if _, is := refused(err); is {
+		return nil // it has as many
+	}
 	return err
 }
 
