@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"internal/mutant":               {},
 	"internal/bench":                {"all"},
 	"internal/bill":                 {"durable"},
+	"internal/conformance":          {"durable", "store/mem"},
 	"cmd/clew":                      {"all"},
 	"examples/payments":             {"all"},
 	"examples/payments/participant": {},

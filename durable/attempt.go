@@ -34,6 +34,7 @@ func (s *stepRun) settleLost() {
 		return
 	}
 	e := s.entry(EntryLost)
+	e.Epoch = s.a.epoch
 	e.Error = toStored(ErrAttemptLost)
 	switch {
 	case s.expired():

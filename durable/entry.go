@@ -21,7 +21,7 @@ type Entry struct {
 	Link    int64  // operation that this one undoes or verifies; 0 is none
 
 	Attempt int   // from 1, of a step
-	Epoch   int64 // on a start with a body, and on a suspension: the claim
+	Epoch   int64 // on a start with a body, a loss and a suspension: the claim that records it
 
 	// Timeout, on a start: of the attempt, of the callback, or the length of
 	// a wait.

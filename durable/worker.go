@@ -32,10 +32,11 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) poll(ctx context.Context) {
 	pause := e.opts.PollMin
 	for ctx.Err() == nil {
+		began := now()
 		found, later, err := e.sweep(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			e.outage.fails(now())
+			e.outage.fails(began)
 			e.opts.Logger.Warn("looking for due work failed, will repeat", "error", err)
 			e.trouble(err)
 			pause = min(2*pause, 5*e.opts.PollMax)
@@ -129,7 +130,7 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 			if err != nil {
 				return found, later, fmt.Errorf("due executions of %s@%s: %w", def.name, def.version, err)
 			}
-			if until := e.outage.over(now(), e.opts.Lease/3); !until.IsZero() {
+			if until := e.outage.over(q.Now, now(), e.opts.Lease/3); !until.IsZero() {
 				return false, until, nil
 			}
 			later = earliest(later, page.Later)
@@ -150,6 +151,9 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 type outage struct {
 	since time.Time // of the first look that failed
 	until time.Time // nothing is claimed until then
+	// waited: the look before this one claimed nothing, so this one does, or a
+	// store that is always slow would never be served.
+	waited bool
 }
 
 func (o *outage) fails(at time.Time) {
@@ -158,16 +162,24 @@ func (o *outage) fails(at time.Time) {
 	}
 }
 
-// over notes a look that did not fail, and tells until when nothing may be
-// claimed; zero if it may be.
-func (o *outage) over(at time.Time, grace time.Duration) time.Time {
-	if !o.since.IsZero() && at.Sub(o.since) > grace {
-		o.until = at.Add(grace)
+// over notes a look that began and ended at these times and did not fail, and
+// tells until when nothing may be claimed; zero if it may be. A store may have
+// tried all through an outage, so a slow look is as good as one that failed.
+func (o *outage) over(began, at time.Time, grace time.Duration) time.Time {
+	if o.since.IsZero() {
+		o.since = began
 	}
-	if o.since = (time.Time{}); at.Before(o.until) {
-		return o.until
+	long := at.Sub(o.since) > grace
+	o.since = time.Time{}
+	switch {
+	case at.Before(o.until):
+	case long && !o.waited:
+		o.until, o.waited = at.Add(grace), true
+	default:
+		o.waited = false
+		return time.Time{}
 	}
-	return time.Time{}
+	return o.until
 }
 
 // claimAll begins to run what is due; full means that no slot was left. Where

@@ -189,6 +189,8 @@ func TestCost(t *testing.T) {
 	if dear := ask("a", "--write-price", "6.25"); dear.Dollars.Clew < 9*one.Dollars.Clew {
 		t.Errorf("at ten times the price: got %g, want about ten times %g", dear.Dollars.Clew, one.Dollars.Clew)
 	}
+	contains(t, must(t, "--store", u, "history", "a"), "WaitSucceeded", "#1 a moment", "0.02 s", "ExecutionSucceeded")
+	contains(t, must(t, "--store", u, "--json", "history", "a"), `"EventType":"WaitStarted"`, `"WaitStartedDetails":{"Duration":0.02}`)
 	contains(t, must(t, "--store", u, "cost", "a"), "PER EXECUTION", "per million", "Lambda durable functions, 2 operations")
 	for _, wrong := range [][]string{{}, {"a", "--definition", "stay"}, {"--definition", "no-such"}, {"no-such"}} {
 		if _, err := clew(t, append([]string{"--store", u, "cost"}, wrong...)...); err == nil {

@@ -42,6 +42,7 @@ func (f *faulty) DeleteItem(ctx context.Context, in *dynamodb.DeleteItemInput, o
 // must read it. Of the other's writes every third lands and loses its answer,
 // so that the next attempt meets its own write; no caller may notice.
 func TestStoreRoughly(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) durable.Store {
 		client := dynamolocal.Client(t)
 		var writes atomic.Int64

@@ -60,6 +60,7 @@ func fill(t *testing.T, s *Store, client *dynamodb.Client, status durable.Status
 // TestLoad: a poll costs the same with a hundred suspended executions as with
 // very many and a thousand that run, and workers claim none of them.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	const few, runs = 100, 1000
 	client := dynamolocal.Client(t)
 	m := &meter{API: client}

@@ -17,7 +17,7 @@ import (
 	"github.com/clewdev/clew/internal/dynamolocal"
 )
 
-var outage = flag.Duration("outage", 0, "length of the outage in TestOutage, with the default lease; 5m is the long form")
+var outage = flag.Duration("outage", 0, "length of the outages, in TestOutage with the default lease; 5m is the long form")
 
 // fault is what happens to all requests while it lasts: an answer, or none.
 type fault struct {
@@ -143,6 +143,7 @@ func (f *fleet) breaks(t *testing.T, n int, def *durable.Definition[string, stri
 // record what they know, and nobody takes over before they had the time. Five
 // minutes are ten leases of the default; here the lease is shorter.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	opts, long := durable.Options{Lease: 6 * time.Second}, 8*time.Second
 	if *outage > 0 {
 		opts, long = durable.Options{}, *outage
@@ -175,7 +176,7 @@ func TestCauses(t *testing.T) {
 			inBody, goOn := make(chan struct{}, 1000), make(chan struct{})
 			def := patient(&bodies, inBody, goOn)
 			f := newFleet(t, def, durable.Options{StoreTimeout: 500 * time.Millisecond})
-			f.breaks(t, 2, def, inBody, goOn, &why, 2*time.Second)
+			f.breaks(t, 2, def, inBody, goOn, &why, max(2*time.Second, *outage))
 			if got := bodies.Load(); got != 6 {
 				t.Errorf("%d bodies ran, want 6", got)
 			}

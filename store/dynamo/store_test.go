@@ -13,18 +13,21 @@ import (
 )
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) durable.Store { return newStore(t, dynamolocal.Client(t)) })
 }
 
 // TestStoreOnDynalite is the same over an independent server, which sends no
 // item with a refusal, so that all of them are read back.
 func TestStoreOnDynalite(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) durable.Store { return appending(newStore(t, dynamolocal.Dynalite(t))) })
 }
 
 // TestStoreAppends has a head that takes nothing along, so that each commit
 // that may be appended is.
 func TestStoreAppends(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) durable.Store { return appending(newStore(t, dynamolocal.Client(t))) })
 }
 

@@ -1,0 +1,356 @@
+package durable
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Event is one line of an execution's history, in the vocabulary of AWS's
+// durable execution history, which its JSON form follows. Events whose names
+// are not there (undos, parking, what operators did, cancels) are ours.
+type Event struct {
+	ID        int64  // dense, from 1
+	Type      string // as "StepStarted"
+	SubType   string // of the operation, as "Step", "Pivot", "RunInChildContext"
+	At        time.Time
+	Operation string // its number, "" for what concerns the execution
+	Parent    string // number of the operation that it is nested in
+	Name      string // of the operation
+	Details   EventDetails
+}
+
+// EventDetails are what an event's type calls for. Empty fields are left out
+// of the JSON form.
+type EventDetails struct {
+	Input            *EventPayload `json:"Input,omitempty"`
+	Result           *EventPayload `json:"Result,omitempty"`
+	Error            *EventError   `json:"Error,omitempty"`
+	RetryDetails     *EventRetry   `json:"RetryDetails,omitempty"`
+	Duration         *float64      `json:"Duration,omitempty"` // seconds
+	CallbackID       string        `json:"CallbackId,omitempty"`
+	Timeout          float64       `json:"Timeout,omitempty"` // seconds
+	HeartbeatTimeout float64       `json:"HeartbeatTimeout,omitempty"`
+
+	// Ours.
+	Undoes  string `json:"Undoes,omitempty"` // number of the operation that is undone, or verified
+	Reason  string `json:"Reason,omitempty"`
+	Message string `json:"Message,omitempty"`
+	Verb    string `json:"Verb,omitempty"`
+	Actor   string `json:"Actor,omitempty"`
+}
+
+// EventPayload is a value as the codec wrote it. Nothing of it is cut off.
+type EventPayload struct {
+	Payload   string `json:"Payload"`
+	Truncated bool   `json:"Truncated"`
+}
+
+// EventError is a failure.
+type EventError struct {
+	Payload   EventErrorPayload `json:"Payload"`
+	Truncated bool              `json:"Truncated"`
+}
+
+// EventErrorPayload is what is known of a failure.
+type EventErrorPayload struct {
+	ErrorType    string `json:"ErrorType"`
+	ErrorMessage string `json:"ErrorMessage"`
+	ErrorData    string `json:"ErrorData,omitempty"`
+}
+
+// EventRetry tells which attempt it was, and when another follows.
+type EventRetry struct {
+	CurrentAttempt int `json:"CurrentAttempt"`
+	// NextAttemptDelaySeconds is rounded up to whole seconds; absent when no
+	// attempt follows.
+	NextAttemptDelaySeconds *int64 `json:"NextAttemptDelaySeconds,omitempty"`
+}
+
+// MarshalJSON writes the event as AWS's history has it: the details under the
+// name of its type.
+func (e Event) MarshalJSON() ([]byte, error) {
+	m := map[string]any{"EventId": e.ID, "EventType": e.Type, "EventTimestamp": e.At, e.Type + "Details": e.Details}
+	for name, v := range map[string]string{"SubType": e.SubType, "Id": e.Operation, "ParentId": e.Parent, "Name": e.Name} {
+		if v != "" {
+			m[name] = v
+		}
+	}
+	return json.Marshal(m)
+}
+
+// History derives the events of an execution from its record, which must have
+// been loaded whole (LoadAll). It reads nothing and costs no write: the
+// journal is all it needs. The order of events is the journal's.
+//
+// Each activation that recorded something ends with InvocationCompleted, with
+// an Error if its process died, which is known once another has begun. An
+// attempt that is repeated under its number after a crash has no second start.
+func History(rec *Record) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, going: true}
+		h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
+		for i := range rec.Journal {
+			h.entry(&rec.Journal[i])
+		}
+		if rec.Status.Ended() {
+			h.end(&rec.Head)
+		}
+	}
+}
+
+// teller turns entries into events.
+type teller struct {
+	yield  func(Event) bool
+	id     string // of the execution
+	going  bool   // the caller wants more
+	count  int64
+	starts map[int64]*Entry // first entry of each operation
+	epoch  int64            // of the activation that records, once an entry has told
+	active bool             // it has recorded something since the last InvocationCompleted
+	again  int64            // operation whose attempt was lost, and runs again under its number
+}
+
+func (h *teller) tell(e Event) {
+	if h.going {
+		h.count++
+		e.ID = h.count
+		h.going = h.yield(e)
+	}
+}
+
+func (h *teller) completed(at time.Time, failure *EventError) {
+	if h.active {
+		h.tell(Event{Type: "InvocationCompleted", At: at, Details: EventDetails{Error: failure}})
+	}
+	h.active, h.epoch = false, 0
+}
+
+var hostDied = &EventError{Payload: EventErrorPayload{ErrorType: "Runtime.ExitError", ErrorMessage: "the process ended, or lost its claim, before the activation did"}}
+
+// entry tells what one entry says.
+func (h *teller) entry(e *Entry) {
+	if e.Epoch > h.epoch && e.Kind != EntrySuspended {
+		if h.epoch > 0 {
+			h.completed(e.At, hostDied)
+		}
+		h.epoch = e.Epoch
+	}
+	if e.Op == 0 {
+		h.execution(e)
+		return
+	}
+	if e.First {
+		h.starts[e.Op] = e
+	}
+	first := h.starts[e.Op]
+	if first == nil {
+		return // damaged; the engine refuses such a journal
+	}
+	h.active = true
+	if e.Kind == EntryLost && e.Attempt == 0 && e.Retry {
+		h.again = e.Op
+		return
+	}
+	if e.Kind == EntryStart && h.again == e.Op {
+		h.again = 0
+		return
+	}
+	name, sub := names(first)
+	if name == "Park" {
+		h.parked(e, first)
+		return
+	}
+	ev := Event{Type: name + suffix(e, first), SubType: sub, At: e.At, Operation: strconv.FormatInt(e.Op, 10), Name: first.Name, Details: details(e, first)}
+	if first.Type == OpCallback && e.Kind == EntryStart {
+		ev.Details.CallbackID = callbackID(h.id, string(e.Payload))
+	}
+	if first.Parent != 0 {
+		ev.Parent = strconv.FormatInt(first.Parent, 10)
+	}
+	h.tell(ev)
+}
+
+// execution tells what concerns the execution as a whole.
+func (h *teller) execution(e *Entry) {
+	switch e.Kind {
+	case EntrySuspended:
+		h.completed(e.At, nil)
+	case EntryCancel, EntryTimeout:
+		reason := e.Reason
+		if e.Kind == EntryTimeout {
+			reason = "deadline"
+		}
+		h.tell(Event{Type: "CancelRequested", At: e.At, Details: EventDetails{Actor: e.Actor, Reason: reason}})
+		h.active = true
+	case EntryParked:
+		p, err := fromJSON[Park](e.Payload)
+		if err != nil {
+			p = &Park{}
+		}
+		h.tell(Event{Type: "ExecutionParked", At: e.At, Details: EventDetails{Reason: string(p.Reason), Message: p.Message}})
+		h.active = true
+		h.completed(e.At, nil)
+	case EntryVerb:
+		h.acted(e, "")
+	}
+}
+
+// parked tells of a place at which a handler waits for an operator.
+func (h *teller) parked(e, first *Entry) {
+	switch e.Kind {
+	case EntryStart:
+		p, err := fromJSON[Park](e.Payload)
+		if err != nil {
+			p = &Park{}
+		}
+		h.tell(Event{Type: "ExecutionParked", At: e.At, Name: first.Name, Operation: strconv.FormatInt(e.Op, 10),
+			Details: EventDetails{Reason: string(p.Reason), Message: p.Message}})
+		h.completed(e.At, nil)
+	case EntryVerb:
+		h.acted(e, first.Name)
+	}
+}
+
+func (h *teller) acted(e *Entry, target string) {
+	d, err := fromJSON[Decision](e.Payload)
+	if err != nil {
+		d = &Decision{}
+	}
+	h.tell(Event{Type: "OperatorActed", At: e.At, Name: target, Details: EventDetails{Verb: string(d.Verb), Actor: e.Actor, Reason: e.Reason}})
+	h.active = true
+}
+
+// end tells how the execution ended.
+func (h *teller) end(head *Head) {
+	ev := Event{At: head.Ended}
+	switch head.Status {
+	case StatusSucceeded:
+		ev.Type, ev.Details.Result = "ExecutionSucceeded", payloadOf(head.Result)
+	case StatusTimedOut:
+		ev.Type, ev.Details.Error = "ExecutionTimedOut", errorOf(head.Error)
+	case StatusCancelled:
+		ev.Type, ev.Details.Error = "ExecutionStopped", errorOf(head.Error)
+	default:
+		ev.Type, ev.Details.Error = "ExecutionFailed", errorOf(head.Error)
+	}
+	h.active = true
+	h.completed(head.Ended, nil)
+	h.tell(ev)
+}
+
+// names are what events of an operation are called: their first part, and the
+// subtype.
+func names(first *Entry) (name, sub string) {
+	switch first.Type {
+	case OpWait:
+		name, sub = "Wait", "Wait"
+	case OpCallback:
+		name, sub = "Callback", "Callback"
+	case OpContext:
+		name, sub = "Context", "RunInChildContext"
+	case OpPark:
+		name, sub = "Park", ""
+	default:
+		name, sub = "Step", "Step"
+		if first.Subtype == SubtypeUndo {
+			name = "Undo"
+		}
+	}
+	if first.Subtype != "" {
+		sub = first.Subtype
+	}
+	return name, sub
+}
+
+// SubtypeUndo marks the steps that undo others: see WithSubtype.
+const SubtypeUndo = "Undo"
+
+// suffix is the last part of an event's type.
+func suffix(e, first *Entry) string {
+	switch e.Kind {
+	case EntryStart:
+		return "Started"
+	case EntryResult, EntryVerb:
+		return "Succeeded"
+	case EntryCancel:
+		return "Cancelled"
+	case EntryTimeout:
+		if first.Type == OpCallback {
+			return "TimedOut"
+		}
+	}
+	return "Failed"
+}
+
+// details are those of an operation's event.
+func details(e, first *Entry) (d EventDetails) {
+	if e.First && first.Link != 0 {
+		d.Undoes = strconv.FormatInt(first.Link, 10)
+	}
+	switch {
+	case first.Type == OpWait:
+		seconds := first.Timeout.Seconds()
+		d.Duration = &seconds
+		return d
+	case first.Type == OpCallback && e.Kind == EntryStart:
+		d.Timeout, d.HeartbeatTimeout = first.Timeout.Seconds(), first.Heartbeat.Seconds()
+		return d
+	case e.Kind == EntryStart || e.Kind == EntryCancel:
+		return d
+	case e.Kind == EntryResult:
+		d.Result = payloadOf(e.Payload)
+	default:
+		d.Error = errorOf(failureOf(e, first))
+	}
+	if first.Type == OpStep {
+		d.RetryDetails = &EventRetry{CurrentAttempt: e.Attempt}
+		if e.Retry {
+			next := int64(math.Ceil(e.Delay.Seconds()))
+			d.RetryDetails.NextAttemptDelaySeconds = &next
+		}
+	}
+	return d
+}
+
+// failureOf is the error of an entry, also of kinds that carry none.
+func failureOf(e, first *Entry) *Error {
+	switch {
+	case e.Error != nil:
+		return e.Error
+	case e.Kind == EntryTimeout && first.Type == OpCallback:
+		return &Error{Type: "Callback.Timeout", Message: ErrCallbackTimeout.Error()}
+	case e.Kind == EntryTimeout:
+		return &Error{Type: "Step.Timeout", Message: ErrAttemptTimeout.Error()}
+	}
+	return &Error{Type: "Step.Lost", Message: ErrAttemptLost.Error()}
+}
+
+func payloadOf(b []byte) *EventPayload {
+	if len(b) == 0 {
+		return nil
+	}
+	return &EventPayload{Payload: string(b)}
+}
+
+func errorOf(e *Error) *EventError {
+	if e == nil {
+		e = &Error{}
+	}
+	p := EventErrorPayload{ErrorType: e.Type, ErrorMessage: e.Message, ErrorData: string(e.Data)}
+	if e.Code != "" {
+		p.ErrorType = e.Code
+	}
+	return &EventError{Payload: p}
+}
+
+func fromJSON[T any](b []byte) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("durable: %w", err)
+	}
+	return v, nil
+}
