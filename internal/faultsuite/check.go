@@ -19,10 +19,12 @@ import (
 type verdict struct {
 	violations []string
 	unfinished []string
-	givenUp    int // executions given up by an owner that still had them
+	givenUp    int // writes refused to whose they were: executions given up by an owner that still had them
 	acked      int // commits
+	claims     int // whose journal is known
 	effects    int
 	repeated   int // effects beyond the first of each step
+	refused    int // effects that came after their undo
 	takeovers  int // claims beyond the first, of all executions
 	parked     int // times that a person had to help
 	statuses   map[durable.Status]int
@@ -78,7 +80,7 @@ func readAcks(dir string) (map[string][]ack, error) {
 
 // check compares the three sources about all executions.
 func (r *run) check(ctx context.Context) (*verdict, error) {
-	v := &verdict{statuses: map[durable.Status]int{}, parked: r.helped}
+	v := &verdict{statuses: map[durable.Status]int{}, parked: r.helped, givenUp: len(r.disowned), violations: r.disowned}
 	acks, err := readAcks(r.dir)
 	if err != nil {
 		return nil, err
@@ -137,6 +139,9 @@ func (v *verdict) history(id string, rec *durable.Record, sampled []history) {
 	ended, done := map[int64]bool{}, map[attempt]bool{}
 	for i := range rec.Journal {
 		e := &rec.Journal[i]
+		if e.Kind == durable.EntryParked {
+			v.parkedFor(id, e)
+		}
 		if e.Op == 0 || e.Kind == durable.EntryParked || e.Kind == durable.EntryVerb {
 			continue
 		}
@@ -158,102 +163,89 @@ func (v *verdict) history(id string, rec *durable.Record, sampled []history) {
 	}
 }
 
-// acks: what was acknowledged is in the journal, in order and whole.
+// parkedFor: no fault makes a bug of an execution. One that parks for a bug has
+// replayed something that did not happen.
+func (v *verdict) parkedFor(id string, e *durable.Entry) {
+	var p durable.Park
+	if err := json.Unmarshal(e.Payload, &p); err != nil {
+		v.report("%s: a park that cannot be read: %v", id, err)
+	} else if p.Reason == durable.ParkNondeterminism || p.Reason == durable.ParkPanic {
+		v.report("%s parked for a bug: %s: %s", id, p.Reason, p.Message)
+	}
+}
+
+// turn is how far a claim is known to have come: after commit seq of this
+// epoch the journal had so many entries.
+type turn struct {
+	epoch, seq int64
+	at         int
+}
+
+// acks: what was acknowledged is in the journal, whole and in order. A claim
+// has seen everything that was acknowledged to those before it and nothing of
+// those after it; its commits stand right behind that, with nothing of anybody
+// else between them.
 func (v *verdict) acks(id string, rec *durable.Record, acks []ack) {
 	slices.SortStableFunc(acks, func(a, b ack) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq))
 	})
-	final, at := historyOf(rec.Journal), 0
-	for i, a := range acks {
+	final, known := historyOf(rec.Journal), turn{epoch: 1}
+	var last ack
+	for _, a := range acks {
 		if a.GivenUp != "" {
 			v.givenUp++
-			v.report("%s: commit %d of epoch %d was refused to the owner: %s", id, a.Seq, a.Epoch, a.GivenUp)
+			v.report("%s: %s", id, a.GivenUp)
 			continue
 		}
-		if i > 0 && acks[i-1].GivenUp == "" && acks[i-1].Epoch == a.Epoch && acks[i-1].Seq == a.Seq {
+		if last.ID != "" && last.Epoch == a.Epoch && last.Seq == a.Seq && !a.Claim {
 			continue // acknowledged twice
 		}
-		v.acked++
+		last = a
 		entries, err := durable.DecodeEntries(a.Entries)
 		if err != nil {
 			v.report("%s: %v", id, err)
 			continue
 		}
-		batch := historyOf(entries)
-		for at <= len(final) && !batch.begins(final[at:]) {
-			at++
+		batch, ok := historyOf(entries), false
+		if a.Claim {
+			known, ok = v.seen(id, a, batch, final, known)
+		} else {
+			known, ok = v.stands(id, a, batch, final, known)
 		}
-		if at > len(final) {
-			v.report("%s: acknowledged commit %d of epoch %d is not in the journal, or out of order", id, a.Seq, a.Epoch)
+		if !ok {
 			return
 		}
-		at += len(batch)
 	}
 }
 
-// judgeEffects: no effect without a start in the journal, no attempt twice that
-// may run once, no undo missing, and no effect after its undo.
-func (v *verdict) judgeEffects(id string, rec *durable.Record, effects []effect, n int) {
-	started := map[string]bool{}
-	for i := range rec.Journal {
-		if e := &rec.Journal[i]; e.First {
-			started[e.Name] = true
-		}
+// seen judges the journal that a claim returned.
+func (v *verdict) seen(id string, a ack, journal, final history, known turn) (turn, bool) {
+	v.claims++
+	switch {
+	case !journal.begins(final):
+		v.report("%s: the claim of epoch %d saw a journal of %d entries that is not the beginning of the final one of %d", id, a.Epoch, len(journal), len(final))
+	case len(journal) < known.at:
+		v.report("%s: the claim of epoch %d saw %d entries, and those of epoch %d knew %d", id, a.Epoch, len(journal), known.epoch, known.at)
+	default:
+		return turn{epoch: a.Epoch, at: len(journal)}, true
 	}
-	type key struct {
-		step, what string
-		attempt    int
-	}
-	standing, count, calls := map[string]bool{}, map[key]int{}, map[string]int{}
-	for _, e := range effects {
-		v.effects++
-		if !started[e.step] {
-			v.report("%s: %s had an effect, and the journal has no start of it", id, e.step)
-		}
-		count[key{e.step, e.what, e.attempt}]++
-		if calls[e.step+e.what]++; calls[e.step+e.what] > 1 {
-			v.repeated++
-		}
-		switch e.what {
-		case "do":
-			standing[e.step] = true
-		case "undo":
-			standing[e.step] = false
-		}
-	}
-	for k, times := range count {
-		if n%2 == 0 && (k.step == "step-04" || k.step == "step-11") && times > 1 {
-			v.report("%s: attempt %d of %s, which may run once, ran %d times", id, k.attempt, k.step, times)
-		}
-	}
-	for step, times := range calls {
-		if most := int(rec.Epoch) + attempts(rec); times > most {
-			v.report("%s: %s was called %d times, in %d activations", id, step, times, rec.Epoch)
-		}
-	}
-	v.judgeEnd(id, rec, standing)
+	return known, false
 }
 
-// attempts counts attempts that were followed by another.
-func attempts(rec *durable.Record) (n int) {
-	for i := range rec.Journal {
-		if rec.Journal[i].Retry {
-			n++
+// stands judges a commit that was acknowledged. Where the ones before it are
+// not known, because their owner was killed before it could note them, it
+// stands somewhere behind.
+func (v *verdict) stands(id string, a ack, batch, final history, known turn) (turn, bool) {
+	v.acked++
+	at := known.at
+	if known.epoch != a.Epoch || known.seq+1 != a.Seq {
+		for at < len(final) && !batch.begins(final[at:]) {
+			at++
 		}
 	}
-	return n
-}
-
-// judgeEnd: what succeeded stands whole, and of a saga that did not, nothing.
-func (v *verdict) judgeEnd(id string, rec *durable.Record, standing map[string]bool) {
-	for i := 1; i <= 14; i++ {
-		step := fmt.Sprintf("step-%02d", i)
-		body := rec.Definition == tripName || i != 6 && i != 8
-		switch {
-		case rec.Status == durable.StatusSucceeded && body && !standing[step]:
-			v.report("%s succeeded, and the effect of %s is missing", id, step)
-		case rec.Definition == tripName && rec.Status.Ended() && rec.Status != durable.StatusSucceeded && standing[step]:
-			v.report("%s ended as %v, and the undo of %s is missing", id, rec.Status, step)
-		}
+	if at > len(final) || !batch.begins(final[at:]) {
+		v.report("%s: acknowledged commit %d of epoch %d is not in the journal, or not in its place", id, a.Seq, a.Epoch)
+		return known, false
 	}
+	return turn{epoch: a.Epoch, seq: a.Seq, at: at + len(batch)}, true
 }

@@ -45,7 +45,8 @@ type run struct {
 	mu        sync.Mutex
 	samples   map[string][]history
 	cancelled map[string]bool
-	helped    int // verbs given to parked executions
+	disowned  []string // deliveries that were refused because of themselves
+	helped    int      // verbs given to parked executions
 	kills     int
 	freezes   int
 	restarts  int // processes that ended by themselves
@@ -55,6 +56,13 @@ type run struct {
 func (r *run) sampled(id string) []history { return r.samples[id] }
 func (r *run) wasCancelled(id string) bool { return r.cancelled[id] }
 func (r *run) count(n *int)                { r.mu.Lock(); *n++; r.mu.Unlock() }
+
+func (r *run) disown(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.disowned = append(r.disowned, fmt.Sprintf(format, args...))
+}
+
 func newRun(p plan, dir, table, endpoint string) *run {
 	return &run{plan: p, dir: dir, table: table, endpoint: endpoint,
 		participant: participant{filepath.Join(dir, "effects")}, samples: map[string][]history{}, cancelled: map[string]bool{}}
@@ -146,7 +154,7 @@ func (r *run) operate(ctx context.Context) {
 	for engine == nil {
 		store, err := openStore(ctx, r.proxy.URL(), r.table)
 		if err == nil {
-			engine, err = durable.New(store, options(r.plan.Lease))
+			engine, err = durable.New(&postman{store, r.disown}, options(r.plan.Lease))
 		}
 		if err != nil && ctx.Err() != nil {
 			return

@@ -67,8 +67,8 @@ func carry(t *testing.T, p plan) (*run, *verdict) {
 	}
 	t.Logf("%d executions on %d engines in %d processes, %.1f s: %v", p.Executions, p.Processes*p.Engines, p.Processes, r.took.Seconds(), v.statuses)
 	t.Logf("faults: %v, %d kills, %d freezes, %d failed starts of a process", r.proxy.Counts(), r.kills, r.freezes, r.restarts)
-	t.Logf("%d acknowledged commits, %d effects, %d of them repeated, %d claims beyond the first, %d times helped, %d given up by a live owner",
-		v.acked, v.effects, v.repeated, v.takeovers, v.parked, v.givenUp)
+	t.Logf("%d acknowledged commits, %d claims with their journals, %d effects, %d of them repeated and %d refused as late, %d claims beyond the first, %d times helped, %d given up by a live owner",
+		v.acked, v.claims, v.effects, v.repeated, v.refused, v.takeovers, v.parked, v.givenUp)
 	return r, v
 }
 

@@ -131,13 +131,14 @@ func options(lease time.Duration) durable.Options {
 	}
 }
 
-// ack is a line of the file for what was acknowledged: a commit, or a refusal
-// for which there was no reason.
+// ack is a line of the file for what was acknowledged: a commit, a claim, or a
+// refusal for which there was no reason.
 type ack struct {
 	ID         string
 	Epoch, Seq int64
+	Claim      bool   `json:",omitempty"` // Entries are the journal that it returned
 	Entries    []byte `json:",omitempty"`
-	GivenUp    string `json:",omitempty"` // the error, when the owner still had the claim
+	GivenUp    string `json:",omitempty"` // what was refused, when it was the caller's own
 }
 
 // witness is a store that notes what was acknowledged, and whose clock is
@@ -181,6 +182,9 @@ func (w *witness) Create(ctx context.Context, c *durable.Create) error {
 	if err == nil && c.First != nil {
 		w.note(ack{ID: c.ID, Epoch: 1, Seq: 1, Entries: durable.EncodeEntries(c.First.Entries)})
 	}
+	if errors.Is(err, durable.ErrExists) && c.First != nil {
+		w.disown(ctx, c.ID, c.Owner, "the create", err)
+	}
 	return err
 }
 
@@ -191,8 +195,21 @@ func (w *witness) Claim(ctx context.Context, c *durable.Claim) (*durable.Record,
 	rec, err := w.Store.Claim(ctx, &own)
 	if err == nil {
 		rec.Lease = rec.Lease.Add(-w.skew)
+		w.note(ack{ID: c.ID, Epoch: rec.Epoch, Claim: true, Entries: durable.EncodeEntries(rec.Journal)})
+	}
+	if errors.Is(err, durable.ErrNotDue) {
+		w.disown(ctx, c.ID, c.Owner, "the claim", err)
 	}
 	return rec, err
+}
+
+// disown notes a create or a claim that was refused to the very caller that has
+// made it: nobody drives the execution until its lease ends.
+func (w *witness) disown(ctx context.Context, id, owner, what string, refusal error) {
+	rec, err := w.direct.Load(ctx, id, durable.LoadHead)
+	if err == nil && rec.Status == durable.StatusRunning && rec.Owner == owner {
+		w.note(ack{ID: id, Epoch: rec.Epoch, GivenUp: what + " by which its owner has it was refused: " + refusal.Error()})
+	}
 }
 
 func (w *witness) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
@@ -206,7 +223,8 @@ func (w *witness) Commit(ctx context.Context, c *durable.Commit) (durable.Receip
 	case errors.Is(err, durable.ErrFenced) || errors.Is(err, durable.ErrEnded):
 		// Only the owner itself changes the status under its epoch.
 		if rec, failed := w.direct.Load(ctx, c.ID, durable.LoadHead); failed == nil && rec.Epoch == c.Epoch {
-			w.note(ack{ID: c.ID, Epoch: c.Epoch, Seq: c.Seq, GivenUp: err.Error()})
+			w.note(ack{ID: c.ID, Epoch: c.Epoch, Seq: c.Seq,
+				GivenUp: fmt.Sprintf("commit %d of epoch %d was refused to the owner: %v", c.Seq, c.Epoch, err)})
 		}
 	}
 	return receipt, err
@@ -220,4 +238,20 @@ func (w *witness) Due(ctx context.Context, q *durable.DueQuery) (durable.DuePage
 		page.Later = page.Later.Add(-w.skew)
 	}
 	return page, err
+}
+
+// postman is a store that notes deliveries that were refused because of
+// themselves.
+type postman struct {
+	durable.Store
+	disown func(format string, args ...any)
+}
+
+func (p *postman) Deliver(ctx context.Context, d *durable.Delivery) error {
+	err := p.Store.Deliver(ctx, d)
+	var lost *durable.DeliveredError
+	if errors.As(err, &lost) && lost.Winner == d.Nonce {
+		p.disown("%s: delivery %s was refused because it had won: %v", d.ID, d.Key, err)
+	}
+	return err
 }

@@ -37,7 +37,7 @@ func quick() durable.Retry {
 // effect is one line of evidence.
 type effect struct {
 	step    string
-	what    string // do, undo, or ask with the callback's ID in key
+	what    string // do, undo, late for a do after its undo, void for one that never comes, or ask with the callback's ID in key
 	key     string
 	attempt int
 }
@@ -48,20 +48,26 @@ type participant struct{ dir string }
 
 func (p participant) path(id string) string { return filepath.Join(p.dir, id) }
 
-// act leaves an effect, unless an undo of its key came before.
+// act leaves an effect, unless an undo of its key came before: then it leaves
+// only a note that it came.
 func (p participant) act(id string, e effect) error {
 	_, err := p.unless(id, e, func(b effect) error {
-		if e.what == "do" && b.what == "undo" && b.key == e.key {
+		if e.what == "do" && (b.what == "undo" || b.what == "void") && b.key == e.key {
 			return errTombstone
 		}
 		return nil
 	})
+	if errors.Is(err, errTombstone) {
+		e.what = "late"
+		_, failed := p.unless(id, e, func(effect) error { return nil })
+		err = errors.Join(err, failed)
+	}
 	return err
 }
 
 // verify tells whether an effect has happened. If not, it never will.
 func (p participant) verify(id string, e effect) (happened bool, err error) {
-	e.what = "undo"
+	e.what = "void"
 	return p.unless(id, e, func(b effect) error {
 		if b.what == "do" && b.key == e.key {
 			return errHappened
@@ -142,12 +148,10 @@ func (p participant) step(ctx *durable.Context, name, what string, key func() st
 func (p participant) chain() *durable.Definition[string, string] {
 	return durable.Define(chainName, "1", func(ctx *durable.Context, _ string) (string, error) {
 		var answer *durable.Callback[string]
-		for i := 1; i <= 14; i++ {
-			name := fmt.Sprintf("step-%02d", i)
+		for i := 1; i <= operations; i++ {
+			name := stepName(i)
 			var err error
 			switch i {
-			case 4, 11:
-				err = p.step(ctx, name, "do", nil, durable.AtMostOnce())
 			case 6:
 				err = durable.Wait(ctx, name, 30*time.Millisecond)
 			case 8:
@@ -155,7 +159,11 @@ func (p participant) chain() *durable.Definition[string, string] {
 					err = p.step(ctx, "ask", "ask", answer.ID)
 				}
 			default:
-				err = p.step(ctx, name, "do", nil)
+				var opts []durable.StepOption
+				if once(chainName, name) {
+					opts = append(opts, durable.AtMostOnce())
+				}
+				err = p.step(ctx, name, "do", nil, opts...)
 			}
 			if err != nil {
 				return "", err
@@ -176,14 +184,18 @@ func (p participant) trip() *saga.Saga[string, string] {
 		}
 	}
 	for i := 1; i <= 7; i++ {
-		name := fmt.Sprintf("step-%02d", i)
-		saga.Step(b, name, func(c saga.Context, _ string) (string, error) {
+		name := stepName(i)
+		step := saga.Step(b, name, func(c saga.Context, _ string) (string, error) {
 			err := act("do", name)(c)
 			if errors.Is(err, errTombstone) {
 				err = saga.Reject(err)
 			}
 			return filler, err
-		}).Timeout(attemptTimeout).Retry(quick()).Undo(func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+		}).Timeout(attemptTimeout).Retry(quick())
+		if once(tripName, name) { // a lost attempt leaves it in doubt, and it is undone so
+			step.AtMostOnce()
+		}
+		step.Undo(func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
 			info, _ := durable.StepInfoFrom(c)
 			return p.act(info.Execution, effect{step: name, what: "undo", key: c.ForwardKey(), attempt: c.Attempt()})
 		}, saga.UndoTimeout(attemptTimeout), saga.UndoRetry(quick()))
@@ -201,8 +213,8 @@ func (p participant) trip() *saga.Saga[string, string] {
 		}
 		return saga.NoEffect[string](), err
 	})
-	for i := 9; i <= 14; i++ {
-		name := fmt.Sprintf("step-%02d", i)
+	for i := 9; i <= operations; i++ {
+		name := stepName(i)
 		saga.Step(b, name, func(c saga.Context, _ string) (string, error) {
 			return filler, act("do", name)(c)
 		}).Timeout(attemptTimeout).Retry(quick()).Retriable()
@@ -212,6 +224,14 @@ func (p participant) trip() *saga.Saga[string, string] {
 		panic(err) // the declaration above is wrong
 	}
 	return s
+}
+
+// once tells which steps run at most once in each attempt.
+func once(definition, step string) bool {
+	if definition == tripName {
+		return step == stepName(5)
+	}
+	return step == stepName(4) || step == stepName(11)
 }
 
 // plan of an execution: its definition and input follow from its number.
