@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -95,6 +96,7 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.journal.hear(rec.Heartbeats)
 	a.incorporate(rec.Inbox)
 	return a, nil
 }
@@ -382,36 +384,56 @@ func (a *activation) expire() error {
 	return nil
 }
 
+// overdue ends the waits whose time has come, and returns the timeouts of
+// callbacks to be recorded, with their keys; mute, that one of them is for want
+// of a heartbeat.
+func (a *activation) overdue(at time.Time) (late []Entry, keys []string, mute bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, op := range a.journal.due(at) {
+		if op.typ == OpWait {
+			// A cancel that came first ends the wait, unless it is shielded,
+			// which only the code that waits can tell.
+			if a.journal.cancel == nil {
+				a.append(Entry{Kind: EntryResult, Op: op.num, At: at})
+			}
+			continue
+		}
+		why := ErrCallbackTimeout
+		if op.until.IsZero() || op.until.After(at) {
+			why, mute = ErrCallbackHeartbeat, true
+		}
+		late = append(late, Entry{Kind: EntryTimeout, Op: op.num, At: at, Error: toStored(why)})
+		keys = append(keys, op.key)
+	}
+	return late, keys, mute
+}
+
 // fire ends every wait whose time has come and every callback whose timeout
 // has, whether or not the code is blocked on it. A result that the store
-// accepted before the timeout's commit wins. It returns an error when the
-// activation is over.
+// accepted before the timeout's commit wins, and a heartbeat that it has got
+// meanwhile. It returns an error when the activation is over.
 func (a *activation) fire() error {
-	for {
-		var late []Entry
-		at := now()
-		a.mu.Lock()
-		for _, op := range a.journal.due(at) {
-			if op.typ == OpWait {
-				// A cancel that came first ends the wait, unless it is shielded,
-				// which only the code that waits can tell.
-				if a.journal.cancel == nil {
-					a.append(Entry{Kind: EntryResult, Op: op.num, At: at})
-				}
-				continue
-			}
-			late = append(late, Entry{Kind: EntryTimeout, Op: op.num, At: at, Error: toStored(ErrCallbackTimeout)})
-			a.closed = append(a.closed, op.key)
-		}
-		a.mu.Unlock()
-		if len(late) == 0 {
+	for heard := false; ; {
+		late, keys, mute := a.overdue(now())
+		switch {
+		case len(late) == 0:
 			return nil
+		case mute && !heard:
+			if err := a.hear(); err != nil {
+				return err
+			}
+			heard = true
+			continue
 		}
+		a.mu.Lock()
+		a.closed = append(a.closed, keys...)
+		a.mu.Unlock()
 		if err := a.commit(write{ifSeen: true, status: StatusRunning, extra: late}); !errors.Is(err, ErrUnseen) {
 			return err
 		}
-		a.mu.Lock()
-		a.closed = nil // decided anew
+		a.mu.Lock() // decided anew
+		a.closed = slices.DeleteFunc(a.closed, func(key string) bool { return slices.Contains(keys, key) })
 		a.mu.Unlock()
 	}
 }
@@ -528,7 +550,7 @@ func (a *activation) keep() {
 	a.checkInbox()
 }
 
-// checkInbox reads the inbox without writing.
+// checkInbox reads the inbox and the heartbeats without writing.
 func (a *activation) checkInbox() {
 	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
 	defer cancel()
@@ -537,6 +559,21 @@ func (a *activation) checkInbox() {
 		a.log(slog.LevelWarn, "inbox check failed", "error", err)
 		return
 	}
+	a.takeIn(rec)
+}
+
+// hear is checkInbox for what may not be decided without it.
+func (a *activation) hear() error {
+	return a.eng.insist(a.eng.hard, func(ctx context.Context) error {
+		rec, err := a.eng.store.Load(ctx, a.id.ID, LoadHead)
+		if err == nil {
+			a.takeIn(rec)
+		}
+		return err
+	})
+}
+
+func (a *activation) takeIn(rec *Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if rec.Epoch != a.epoch {
@@ -544,6 +581,7 @@ func (a *activation) checkInbox() {
 		return
 	}
 	if a.halted == nil {
+		a.journal.hear(rec.Heartbeats)
 		a.incorporate(rec.Inbox)
 	}
 }

@@ -23,13 +23,21 @@ type Callback[T any] struct {
 // CallbackOption sets how a callback behaves.
 type CallbackOption func(*callbackOptions)
 
-type callbackOptions struct{ timeout time.Duration }
+type callbackOptions struct{ timeout, heartbeat time.Duration }
 
 // WithCallbackTimeout makes the callback fail with ErrCallbackTimeout when
 // nobody has completed it after d. A result that the store accepted first
 // wins, whatever the clocks say.
 func WithCallbackTimeout(d time.Duration) CallbackOption {
 	return func(o *callbackOptions) { o.timeout = d }
+}
+
+// WithHeartbeatTimeout makes the callback fail with ErrCallbackHeartbeat when
+// for d nobody has sent a heartbeat (Engine.HeartbeatCallback) or completed
+// it, counted from its creation or the last heartbeat. Each d without an end
+// of the callback costs the execution an activation, two writes and a read.
+func WithHeartbeatTimeout(d time.Duration) CallbackOption {
+	return func(o *callbackOptions) { o.heartbeat = d }
 }
 
 // CreateCallback opens a callback and returns at once. Its ID, which nobody
@@ -42,8 +50,8 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.timeout < 0 {
-		return nil, Permanent(fmt.Errorf("%w: callback %q has timeout %v", ErrInvalid, name, o.timeout))
+	if o.timeout < 0 || o.heartbeat < 0 {
+		return nil, Permanent(fmt.Errorf("%w: callback %q has timeout %v and heartbeat timeout %v", ErrInvalid, name, o.timeout, o.heartbeat))
 	}
 	k, err := ctx.begin(OpCallback, "", name, 0)
 	if err != nil {
@@ -69,7 +77,7 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 		return nil, Permanent(k.op.err)
 	default:
 		e := k.entry(EntryStart)
-		e.Timeout = o.timeout
+		e.Timeout, e.Heartbeat = o.timeout, o.heartbeat
 		e.Payload = []byte(fmt.Sprintf("cb%d-%s", e.Op, rand.Text()))
 		k.record(e)
 		a.open = append(a.open, k.op.key)
@@ -100,6 +108,8 @@ func (c *Callback[T]) Result() (T, error) {
 		return zero, err
 	}
 	switch {
+	case k.op.end == EntryTimeout && errors.Is(k.op.err, ErrCallbackHeartbeat):
+		return zero, &CallbackError{Callback: k.name, Err: ErrCallbackHeartbeat}
 	case k.op.end == EntryTimeout:
 		return zero, &CallbackError{Callback: k.name, Err: ErrCallbackTimeout}
 	case k.op.err != nil:
@@ -154,4 +164,16 @@ func (e *Engine) deliverCallback(ctx context.Context, callbackID string, payload
 		return err
 	}
 	return e.deliver(ctx, &Delivery{ID: execution, Key: key, Kind: DeliverCallback, Payload: payload, Error: failure})
+}
+
+// HeartbeatCallback says that whoever is to complete a callback is still at
+// work, which keeps it from timing out for want of heartbeats. It makes no
+// entry and wakes nobody. ErrNotOpen when there is no such callback, or it was
+// completed or has timed out; ErrEnded when the execution has.
+func (e *Engine) HeartbeatCallback(ctx context.Context, callbackID string) error {
+	execution, key, err := parseCallbackID(callbackID)
+	if err != nil {
+		return err
+	}
+	return e.deliver(ctx, &Delivery{ID: execution, Key: key, Kind: DeliverHeartbeat})
 }

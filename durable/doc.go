@@ -55,7 +55,7 @@
 //	  its last attempt timed out, or was lost     ErrAttemptTimeout, ErrAttemptLost
 //	  its idempotency key is too old              ErrKeyExpired
 //	child's function fails                        *ChildError
-//	callback was failed, or timed out             *CallbackError, ErrCallbackTimeout
+//	callback was failed, or timed out             *CallbackError, ErrCallbackTimeout, ErrCallbackHeartbeat
 //	execution was asked to stop                   *CancelledError: ErrCancelled, ErrTimedOut
 //	operation inside a step's body                ErrNested
 //	operation in a deferred function              ErrSuspended

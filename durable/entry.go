@@ -69,6 +69,7 @@ const (
 	OpCallback OpType = 3
 	OpContext  OpType = 4
 	OpPark     OpType = 5
+	OpValue    OpType = 6
 )
 
 func (t OpType) String() string {
@@ -83,6 +84,8 @@ func (t OpType) String() string {
 		return "Context"
 	case OpPark:
 		return "Park"
+	case OpValue:
+		return "Value"
 	}
 	return "unknown"
 }

@@ -66,6 +66,8 @@ var (
 	ErrResolvedNoEffect = errors.New("durable: resolved by an operator: no effect")
 	// ErrCallbackTimeout: nobody completed the callback in time.
 	ErrCallbackTimeout = errors.New("durable: callback timed out")
+	// ErrCallbackHeartbeat: nobody sent a heartbeat for the callback in time.
+	ErrCallbackHeartbeat = errors.New("durable: callback timed out for want of a heartbeat")
 	// ErrTooLarge: a payload is over Options.MaxPayload.
 	ErrTooLarge = errors.New("durable: payload too large")
 	// ErrTooManyOperations: the execution is over Options.MaxOperations.

@@ -47,6 +47,7 @@ var ownErrors = map[string]error{
 	"clew/key-expired":         ErrKeyExpired,
 	"clew/resolved-no-effect":  ErrResolvedNoEffect,
 	"clew/callback-timeout":    ErrCallbackTimeout,
+	"clew/callback-heartbeat":  ErrCallbackHeartbeat,
 	"clew/nested":              ErrNested,
 	"clew/too-large":           ErrTooLarge,
 	"clew/too-many-operations": ErrTooManyOperations,
@@ -104,6 +105,9 @@ func toStored(err error) *Error {
 	}
 	if already, ok := err.(*Error); ok {
 		return already
+	}
+	if cb, ok := err.(*CallbackError); ok { // what somebody outside said is passed on as it was
+		return toStored(cb.Err)
 	}
 	s := &Error{Type: typeName(err), Message: err.Error()}
 	var inner *Error

@@ -254,6 +254,8 @@ func names(first *Entry) (name, sub string) {
 		name, sub = "Context", "RunInChildContext"
 	case OpPark:
 		name, sub = "Park", ""
+	case OpValue:
+		name, sub = "Value", "Value"
 	default:
 		name, sub = "Step", "Step"
 		if first.Subtype == SubtypeUndo {
@@ -275,6 +277,9 @@ func suffix(e, first *Entry) string {
 	case EntryStart:
 		return "Started"
 	case EntryResult, EntryVerb:
+		if first.Type == OpValue {
+			return "Recorded"
+		}
 		return "Succeeded"
 	case EntryCancel:
 		return "Cancelled"
@@ -321,8 +326,6 @@ func failureOf(e, first *Entry) *Error {
 	switch {
 	case e.Error != nil:
 		return e.Error
-	case e.Kind == EntryTimeout && first.Type == OpCallback:
-		return &Error{Type: "Callback.Timeout", Message: ErrCallbackTimeout.Error()}
 	case e.Kind == EntryTimeout:
 		return &Error{Type: "Step.Timeout", Message: ErrAttemptTimeout.Error()}
 	}
@@ -341,7 +344,13 @@ func errorOf(e *Error) *EventError {
 		e = &Error{}
 	}
 	p := EventErrorPayload{ErrorType: e.Type, ErrorMessage: e.Message, ErrorData: string(e.Data)}
-	if e.Code != "" {
+	switch e.Code {
+	case "":
+	case "clew/callback-timeout":
+		p.ErrorType = "Callback.Timeout"
+	case "clew/callback-heartbeat":
+		p.ErrorType = "Callback.Heartbeat"
+	default:
 		p.ErrorType = e.Code
 	}
 	return &EventError{Payload: p}

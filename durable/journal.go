@@ -61,8 +61,10 @@ type operation struct {
 	stopped  bool // its host gave it up in order, which is no crash
 	repeat   bool // the last attempt runs again, under its number
 
-	until time.Time // end of a wait, timeout of a callback; zero is none
-	key   string    // of a callback's delivery
+	until     time.Time     // end of a wait, timeout of a callback; zero is none
+	heartbeat time.Duration // a callback without one for so long times out; 0 is none
+	beat      time.Time     // the last one
+	key       string        // of a callback's delivery
 
 	resolved bool // an operator stated the outcome
 	done     bool
@@ -180,10 +182,11 @@ func (j *journal) add(e *Entry) {
 		if e.Timeout > 0 {
 			op.until = e.At.Add(e.Timeout)
 		}
+		op.heartbeat, op.beat = e.Heartbeat, e.At
 		j.byKey[op.key] = op
 		j.open++
 	}
-	if !op.until.IsZero() {
+	if !op.deadline().IsZero() {
 		j.timed[op.num] = op
 	}
 }
@@ -256,12 +259,30 @@ func describeOp(t OpType, subtype, name string) string {
 	return fmt.Sprintf("%s %q", s, name)
 }
 
+// deadline is when time ends a wait or a callback; zero is never.
+func (op *operation) deadline() time.Time {
+	if op.heartbeat == 0 {
+		return op.until
+	}
+	return earliest(op.until, op.beat.Add(op.heartbeat))
+}
+
+// hear takes in the last heartbeats of callbacks, by key. They are not in the
+// journal: only that one was missed is.
+func (j *journal) hear(beats map[string]time.Time) {
+	for key, at := range beats {
+		if op := j.byKey[key]; op != nil && at.After(op.beat) {
+			op.beat = at
+		}
+	}
+}
+
 // nextTimer is the earliest end of an open wait, or timeout of an open
 // callback; zero when there is none.
 func (j *journal) nextTimer() time.Time {
 	var next time.Time
 	for _, op := range j.timed {
-		next = earliest(next, op.until)
+		next = earliest(next, op.deadline())
 	}
 	return next
 }
@@ -270,7 +291,7 @@ func (j *journal) nextTimer() time.Time {
 func (j *journal) due(t time.Time) []*operation {
 	var due []*operation
 	for _, op := range j.timed {
-		if !op.until.After(t) {
+		if !op.deadline().After(t) {
 			due = append(due, op)
 		}
 	}

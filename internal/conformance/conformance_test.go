@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,7 +22,7 @@ import (
 
 // suites are the published ones whose operations exist, by the number that
 // their requirements begin with.
-var suites = map[string]string{"1": "step", "2": "wait", "3": "child"}
+var suites = map[string]string{"1": "step", "2": "wait", "3": "child", "4": "callback"}
 
 // unmet are the requirements that are not met, and why.
 var unmet = map[string]string{
@@ -48,7 +48,7 @@ func published() string {
 
 // carryOut runs a handler to its end in virtual time, in processes that may
 // be killed, and returns its record.
-func carryOut(t *testing.T, f handler, in any) (rec *durable.Record) {
+func carryOut(t *testing.T, f handler, in any, actions []action) (rec *durable.Record) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		store := mem.New()
@@ -89,6 +89,9 @@ func carryOut(t *testing.T, f handler, in any) (rec *durable.Record) {
 			t.Fatal(err)
 		}
 		process(body)
+		for _, name := range namesOf(actions) {
+			go act(ctx, store, first, name, actions)
+		}
 		for rec == nil || !rec.Status.Ended() {
 			time.Sleep(100 * time.Millisecond)
 			if rec, err = store.Load(ctx, x.ID(), durable.LoadAll); err != nil {
@@ -103,6 +106,47 @@ func carryOut(t *testing.T, f handler, in any) (rec *durable.Record) {
 		<-ended
 	})
 	return rec
+}
+
+// namesOf are the callbacks that actions are about.
+func namesOf(actions []action) (names []string) {
+	for _, a := range actions {
+		if !slices.Contains(names, a.Name) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// act does to one callback what somebody outside does.
+func act(ctx context.Context, store durable.Store, e *durable.Engine, name string, actions []action) {
+	for _, a := range actions {
+		if a.Name != name {
+			continue
+		}
+		id := ""
+		for ; id == "" && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+			rec, err := store.Load(ctx, "x", durable.LoadAll)
+			if err != nil {
+				return
+			}
+			for ev := range durable.History(rec) {
+				if ev.Type == "CallbackStarted" && ev.Name == a.Name {
+					id = ev.Details.CallbackID
+				}
+			}
+		}
+		time.Sleep(time.Duration(a.Delay * float64(time.Second)))
+		switch a.Operation {
+		case "success":
+			_ = e.CompleteCallback(ctx, id, a.Payload) // what comes of it, the history tells
+		case "failure":
+			m, _ := a.Payload.(map[string]any)
+			_ = e.FailCallback(ctx, id, &durable.Error{Type: fmt.Sprint(m["ErrorType"]), Message: fmt.Sprint(m["ErrorMessage"])})
+		case "heartbeat":
+			_ = e.HeartbeatCallback(ctx, id)
+		}
+	}
 }
 
 // eventsOf are the events of a record as JSON has them.
@@ -127,6 +171,7 @@ func TestConformance(t *testing.T) {
 	if dir == "" {
 		t.Skip("the published requirements are not here: CLEW_CONFORMANCE names their folder; TestSequences holds the same handlers to what they came to")
 	}
+	all := map[string]kept{}
 	for number, suite := range suites {
 		files, err := filepath.Glob(filepath.Join(dir, suite, number+"-*.yaml"))
 		if err != nil || len(files) == 0 {
@@ -150,18 +195,26 @@ func TestConformance(t *testing.T) {
 				if f == nil {
 					t.Fatal("there is no handler")
 				}
-				r.hold(t, f)
+				all[id] = r.hold(t, f)
 			})
 		}
+	}
+	if os.Getenv("CLEW_UPDATE") != "" && !t.Failed() {
+		keep(t, all)
 	}
 }
 
 // hold carries a requirement's handler out, and judges what it left.
-func (r *requirement) hold(t *testing.T, f handler) {
+func (r *requirement) hold(t *testing.T, f handler) kept {
 	t.Helper()
 	j := judge{}
 	j.bind(r.Variables)
-	rec := carryOut(t, f, j.fill(r.Input))
+	for i := range r.CallbackActions {
+		a := &r.CallbackActions[i]
+		a.Name, a.Payload = fmt.Sprint(j.fill(a.Name)), j.fill(a.Payload)
+	}
+	in := j.fill(r.Input)
+	rec := carryOut(t, f, in, r.CallbackActions)
 	if want := r.ExpectedResult.ExecutionStatus; want != "" && statuses[rec.Status] != want {
 		t.Errorf("status: got %s, want %s (%v)", statuses[rec.Status], want, rec.Error)
 	}
@@ -185,6 +238,7 @@ func (r *requirement) hold(t *testing.T, f handler) {
 			t.Errorf("%v; there are %s", err, sequence(events))
 		}
 	}
+	return kept{Input: in, Actions: r.CallbackActions, Events: sequence(events)}
 }
 
 // sequence is a history in short.
@@ -196,41 +250,47 @@ func sequence(events []map[string]any) []string {
 	return all
 }
 
-// TestSequences: what the handlers leave is what they left when they were
-// judged by the published requirements. CLEW_UPDATE=1 writes it anew.
+// sequences is where TestConformance keeps, with CLEW_UPDATE=1, what the
+// handlers came to.
+const sequences = "testdata/sequences.json"
+
+// kept is a requirement in our own form.
+type kept struct {
+	Input   any
+	Actions []action
+	Events  []string
+}
+
+func keep(t *testing.T, all map[string]kept) {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "\t")
+	if err := enc.Encode(all); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sequences, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSequences: handlers leave the events that they left when they were
+// judged by the published requirements.
 func TestSequences(t *testing.T) {
-	const file = "testdata/events.json"
-	inputs := map[string]any{"1-4": map[string]any{"name": "Alice"}, "3-2": map[string]any{"name": "n", "value": "v"}}
-	got := map[string][]string{}
-	for id, f := range handlers {
-		in := inputs[id]
-		if in == nil {
-			in = "input"
-		}
-		got[id] = sequence(eventsOf(t, carryOut(t, f, in)))
-	}
-	if os.Getenv("CLEW_UPDATE") != "" {
-		var b bytes.Buffer
-		enc := json.NewEncoder(&b)
-		enc.SetIndent("", "\t")
-		if err := enc.Encode(got); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(file)
+	b, err := os.ReadFile(sequences)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want map[string][]string
-	if err := json.Unmarshal(b, &want); err != nil {
+	var all map[string]kept
+	if err := json.Unmarshal(b, &all); err != nil {
 		t.Fatal(err)
 	}
-	for id := range handlers {
-		if !reflect.DeepEqual(got[id], want[id]) {
-			t.Errorf("%s: got %v, want %v", id, got[id], want[id])
+	if len(all) != len(handlers)-len(unmet) {
+		t.Errorf("%d sequences are kept of %d handlers", len(all), len(handlers))
+	}
+	for id, k := range all {
+		if got := sequence(eventsOf(t, carryOut(t, handlers[id], k.Input, k.Actions))); !slices.Equal(got, k.Events) {
+			t.Errorf("%s: got %v, want %v", id, got, k.Events)
 		}
 	}
 }

@@ -3,5 +3,5 @@
 //
 // The requirements are read from the folder that CLEW_CONFORMANCE names, or
 // from ../shared/conformance beside the module. Without them the sequences of
-// events in testdata/events.json are what the same handlers must leave.
+// events in testdata/sequences.json are what the same handlers must leave.
 package conformance

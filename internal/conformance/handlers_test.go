@@ -77,6 +77,74 @@ func transient(retry bool) durable.StepOption {
 		}})
 }
 
+func within(seconds int) durable.CallbackOption {
+	return durable.WithCallbackTimeout(time.Duration(seconds) * time.Second)
+}
+
+func beating(seconds int) durable.CallbackOption {
+	return durable.WithHeartbeatTimeout(time.Duration(seconds) * time.Second)
+}
+
+// called creates a callback and waits for its result.
+func called(ctx *durable.Context, name any, opts ...durable.CallbackOption) (any, error) {
+	cb, err := durable.CreateCallback[any](ctx, name.(string), opts...)
+	if err != nil {
+		return nil, err
+	}
+	return cb.Result()
+}
+
+func calledAfterStep(ctx *durable.Context, name any, opts ...durable.CallbackOption) (any, error) {
+	cb, err := durable.CreateCallback[any](ctx, name.(string), opts...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := give(ctx, "", "v"); err != nil {
+		return nil, err
+	}
+	return cb.Result()
+}
+
+func calledAfterWait(ctx *durable.Context, name any, seconds int, opts ...durable.CallbackOption) (any, error) {
+	cb, err := durable.CreateCallback[any](ctx, name.(string), opts...)
+	if err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, "", time.Duration(seconds)*time.Second); err != nil {
+		return nil, err
+	}
+	return cb.Result()
+}
+
+// caught goes on after a callback that failed.
+func caught(ctx *durable.Context, name any, opts ...durable.CallbackOption) (any, error) {
+	if _, err := called(ctx, name, opts...); err == nil {
+		return nil, errors.New("the callback did not fail")
+	}
+	return "failed", pause(ctx, "", 2*time.Second)
+}
+
+// both creates two callbacks and waits for them in an order.
+func both(ctx *durable.Context, names any, first, second int) (any, error) {
+	var callbacks [2]*durable.Callback[any]
+	for i := range callbacks {
+		cb, err := durable.CreateCallback[any](ctx, names.([]any)[i].(string))
+		if err != nil {
+			return nil, err
+		}
+		callbacks[i] = cb
+	}
+	var results [2]any
+	for _, i := range []int{first, second} {
+		v, err := callbacks[i].Result()
+		if err != nil {
+			return nil, err
+		}
+		results[i] = v
+	}
+	return results[:], nil
+}
+
 var handlers = map[string]handler{
 	"1-1": func(ctx *durable.Context, in any, _ func()) (any, error) {
 		return give(ctx, "", "Hello, "+in.(string)+"!")
@@ -256,6 +324,60 @@ var handlers = map[string]handler{
 		v, err := child(ctx, "", func(*durable.Context) (any, error) { return in, nil })
 		return v, errors.Join(err, pause(ctx, "", time.Second))
 	},
+	"4-1":  func(ctx *durable.Context, in any, _ func()) (any, error) { return called(ctx, in) },
+	"4-2":  func(ctx *durable.Context, _ any, _ func()) (any, error) { return called(ctx, "approval") },
+	"4-3":  func(ctx *durable.Context, in any, _ func()) (any, error) { return called(ctx, in, within(5)) },
+	"4-4":  func(ctx *durable.Context, in any, _ func()) (any, error) { return called(ctx, in, beating(5)) },
+	"4-5":  func(ctx *durable.Context, in any, _ func()) (any, error) { return called(ctx, in, beating(10)) },
+	"4-6":  func(ctx *durable.Context, in any, _ func()) (any, error) { return called(ctx, in) },
+	"4-7":  func(ctx *durable.Context, in any, _ func()) (any, error) { return calledAfterStep(ctx, in) },
+	"4-8":  func(ctx *durable.Context, in any, _ func()) (any, error) { return calledAfterStep(ctx, in, within(5)) },
+	"4-9":  func(ctx *durable.Context, in any, _ func()) (any, error) { return calledAfterWait(ctx, in, 5) },
+	"4-10": func(ctx *durable.Context, in any, _ func()) (any, error) { return calledAfterWait(ctx, in, 5) },
+	"4-11": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		return calledAfterWait(ctx, in, 6, within(3))
+	},
+	"4-12": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		v, err := called(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return v, pause(ctx, "", 2*time.Second)
+	},
+	"4-13": func(ctx *durable.Context, in any, _ func()) (any, error) { return caught(ctx, in) },
+	"4-14": func(ctx *durable.Context, in any, _ func()) (any, error) { return caught(ctx, in, within(3)) },
+	"4-15": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		type message struct {
+			ID        string    `json:"id"`
+			Message   string    `json:"message"`
+			Timestamp time.Time `json:"timestamp"`
+		}
+		cb, err := durable.CreateCallback[message](ctx, in.(string))
+		if err != nil {
+			return nil, err
+		}
+		m, err := cb.Result()
+		return map[string]any{"received": map[string]any{"id": m.ID, "message": m.Message, "timestamp": m.Timestamp.Unix()}}, err
+	},
+	"4-16": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		cb, err := durable.CreateCallback[int](ctx, in.(string))
+		if err != nil {
+			return nil, err
+		}
+		n, err := cb.Result()
+		return map[string]any{"count": n, "doubled": 2 * n}, err
+	},
+	"4-17": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		a, err := called(ctx, in.([]any)[0])
+		if err != nil {
+			return nil, err
+		}
+		b, err := called(ctx, in.([]any)[1])
+		return []any{a, b}, err
+	},
+	"4-18": func(ctx *durable.Context, in any, _ func()) (any, error) { return both(ctx, in, 0, 1) },
+	"4-19": func(ctx *durable.Context, in any, _ func()) (any, error) { return both(ctx, in, 1, 0) },
+
 	"3-18": func(ctx *durable.Context, in any, _ func()) (any, error) {
 		_, err := child(ctx, "", func(c *durable.Context) (any, error) {
 			_, err := give(c, "", in)

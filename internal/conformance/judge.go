@@ -16,7 +16,17 @@ type requirement struct {
 		ExecutionStatus string `yaml:"ExecutionStatus"`
 		Result          any    `yaml:"Result"`
 	} `yaml:"ExpectedResult"`
+	CallbackActions          []action         `yaml:"CallbackActions"`
 	ExpectedExecutionHistory []map[string]any `yaml:"ExpectedExecutionHistory"`
+}
+
+// action is what somebody outside does to a callback, some seconds after it
+// was created, or after the action before.
+type action struct {
+	Name      string  `yaml:"CallbackName"`
+	Operation string  `yaml:"Operation"`
+	Payload   any     `yaml:"Payload"`
+	Delay     float64 `yaml:"Delay"`
 }
 
 // judge compares what was expected with what is there, and knows what has been
