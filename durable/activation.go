@@ -1,13 +1,10 @@
 package durable
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 )
@@ -16,9 +13,10 @@ import (
 // over the journal, and ends when the execution ends, suspends, parks, or
 // belongs to somebody else.
 //
-// The handler's goroutine calls operations; bodies of steps run in goroutines
-// of their own. All of them append to the journal under mu, and one of them
-// at a time, holding the write token, takes what is pending to the store.
+// The handler's code runs in strands, bodies of steps in goroutines of their
+// own. All of them append to the journal under mu, and one of them at a time,
+// holding the write token, takes what is pending to the store. What concerns
+// the activation as a whole (the claim, the clock, leaving) is attend's.
 type activation struct {
 	eng   *Engine
 	def   *definition
@@ -47,17 +45,25 @@ type activation struct {
 	seen     int64 // deliveries whose entries are in journal or pending
 	extras   bool  // a write with extra entries is in flight
 	late     []Delivery
-	exiting  bool                // the handler's goroutine is ending
-	deaf     []<-chan bodyResult // of bodies that nobody waits for any more
+	deaf     []chan struct{} // of bodies that nobody waits for any more; closed when they return
 	detail   string
 	lease    time.Time
 	volatile *time.Timer   // flushes what has been pending for too long
-	changed  chan struct{} // closed and replaced when something arrived from outside
-	body     *body         // the step's body that runs now
 	halted   error         // why this activation is over for its code
+	over     chan struct{} // closed with it
 	final    *Head         // how it left the execution, when it ended or parked
 	bg       sync.WaitGroup
 	done     chan struct{} // closed when everything of it has returned
+
+	strands map[*strand]struct{}
+	blocked int           // strands that wait for something durable
+	busy    int           // strands that run code of the handler
+	wakes   int           // times that a strand went on
+	calm    chan struct{} // closed when none does
+	parking *write        // to be done once all strands wait
+	hot     bool          // it waits in memory, and has given its slot away
+	stir    chan struct{}
+	looked  time.Time // when attend last looked after claim and inbox; its alone
 }
 
 // Why an activation is over.
@@ -74,7 +80,8 @@ func (e *Engine) newActivation(def *definition, id Identity, owner string) *acti
 	return &activation{
 		eng: e, def: def, id: id, owner: owner,
 		token: make(chan struct{}, 1), journal: newJournal(),
-		changed: make(chan struct{}), done: make(chan struct{}),
+		over: make(chan struct{}), done: make(chan struct{}),
+		strands: map[*strand]struct{}{}, stir: make(chan struct{}, 1), looked: now(),
 	}
 }
 
@@ -127,7 +134,7 @@ func (a *activation) loops() bool {
 
 // handBack gives a claim back without having run anything.
 func (a *activation) handBack() {
-	for errors.Is(a.suspend(now()), ErrUnseen) {
+	for errors.Is(a.commit(a.suspension(now())), ErrUnseen) {
 	}
 	a.cleanup()
 }
@@ -135,9 +142,7 @@ func (a *activation) handBack() {
 // cleanup ends what still runs on behalf of this activation.
 func (a *activation) cleanup() {
 	a.mu.Lock()
-	if a.halted == nil {
-		a.halted = errHaltLost
-	}
+	a.halt(errHaltLost)
 	if a.volatile != nil && a.volatile.Stop() {
 		a.bg.Done()
 	}
@@ -155,30 +160,24 @@ func (a *activation) cleanup() {
 // true when the handler has to be asked again, because something arrived
 // before its end was recorded.
 func (a *activation) once() (again bool) {
-	root := &Context{Context: a.eng.values, a: a, scope: a.newScope(0, ScopeForward, "")}
+	st := a.newStrand(nil)
+	root := &Context{Context: a.eng.values, a: a, st: st, scope: a.newScope(scopeID{}, "")}
 	a.mu.Lock()
 	asked := a.journal.cancel != nil
-	a.exiting = false
+	a.parking = nil
 	a.mu.Unlock()
 	out := make(chan ending, 1)
-	go func() {
-		e := ending{goexit: true}
-		defer func() {
-			if p := recover(); p != nil {
-				e = ending{panicked: fmt.Sprint(p), stack: debug.Stack()}
-			}
-			out <- e
-		}()
-		payload, err := a.def.run(root, a.id.Input, a.eng.opts.MaxPayload)
-		e = endingOf(payload, err) // here, because errors have methods of their own that may panic
-	}()
-	e := <-out
+	go st.handle(root, out)
+	e := a.attend(out)
+	<-st.gone
 	a.mu.Lock()
-	halted := a.halted
+	halted, parking := a.halted, a.parking
 	a.mu.Unlock()
 	switch {
 	case halted != nil:
-		return false
+	case parking != nil:
+		parking.idle = false
+		a.parkAs(parking)
 	case e.panicked != "":
 		a.park(a.bug(ParkPanic, "", fmt.Errorf("the handler panicked: %s\n%s", e.panicked, e.stack)))
 	case e.goexit:
@@ -193,6 +192,22 @@ func (a *activation) once() (again bool) {
 		return errors.Is(a.finish(e, asked), ErrUnseen)
 	}
 	return false
+}
+
+// handle runs the handler's own strand.
+func (st *strand) handle(root *Context, out chan<- ending) {
+	defer st.leave()
+	a := st.a
+	e := ending{goexit: true}
+	defer func() {
+		if p := recover(); p != nil {
+			e = ending{panicked: fmt.Sprint(p), stack: debug.Stack()}
+		}
+		st.joinKids()
+		out <- e
+	}()
+	payload, err := a.def.run(root, a.id.Input, a.eng.opts.MaxPayload)
+	e = endingOf(payload, err) // here, because errors have methods of their own that may panic
 }
 
 // ending is how a handler's goroutine ended.
@@ -228,7 +243,7 @@ func (a *activation) unconsumed(s *scope) error {
 	for _, way := range []struct {
 		id  scopeID
 		pos int64
-	}{{s.id, s.pos}, {scopeID{s.id.parent, ScopeUnwind}, s.unwound()}} {
+	}{{s.id, s.pos}, {scopeID{s.id.parent, ScopeUnwind, s.id.branch}, s.unwound()}} {
 		if a.journal.counts[way.id] > way.pos {
 			op := a.journal.byID[opID{way.id, way.pos + 1}]
 			return &NondeterminismError{
@@ -283,6 +298,8 @@ func (a *activation) append(e Entry) {
 		return // the code may go on to its next operation with what it did; nobody else sees it
 	}
 	a.pending = append(a.pending, e)
+	a.closed = append(a.closed, a.journal.forsaken...)
+	a.journal.forsaken = nil
 	if e.Kind == EntryResult || e.Kind == EntryFailure {
 		a.progress = true
 	}
@@ -321,9 +338,8 @@ func (a *activation) incorporate(unseen []Delivery) {
 		a.accept(d)
 	}
 	if len(unseen) > 0 {
-		close(a.changed)
-		a.changed = make(chan struct{})
-		a.reachBody()
+		a.wakeReady()
+		a.reachBodies()
 	}
 }
 
@@ -357,85 +373,12 @@ func (a *activation) accept(d *Delivery) {
 // parked returns the park operation that waits for a verb, if the execution
 // was parked by its own code.
 func (j *journal) parked() *operation {
-	for i := len(j.ops) - 1; i >= 0; i-- {
-		if op := j.ops[i]; op.typ == OpPark && !op.done {
+	for _, op := range j.unended {
+		if op.typ == OpPark {
 			return op
 		}
 	}
 	return nil
-}
-
-// expire records that the execution's deadline has passed, if it has. A
-// delivery that the store accepted before wins. It returns an error when the
-// activation is over.
-func (a *activation) expire() error {
-	for !a.id.Deadline.IsZero() {
-		a.mu.Lock()
-		due := a.journal.cancel == nil && !now().Before(a.id.Deadline)
-		a.mu.Unlock()
-		if !due {
-			return nil
-		}
-		err := a.commit(write{ifSeen: true, status: StatusRunning, extra: []Entry{{Kind: EntryTimeout, At: now()}}})
-		if err != nil && !errors.Is(err, ErrUnseen) {
-			return err
-		}
-	}
-	return nil
-}
-
-// overdue ends the waits whose time has come, and returns the timeouts of
-// callbacks to be recorded, with their keys; mute, that one of them is for want
-// of a heartbeat.
-func (a *activation) overdue(at time.Time) (late []Entry, keys []string, mute bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, op := range a.journal.due(at) {
-		if op.typ == OpWait {
-			// A cancel that came first ends the wait, unless it is shielded,
-			// which only the code that waits can tell.
-			if a.journal.cancel == nil {
-				a.append(Entry{Kind: EntryResult, Op: op.num, At: at})
-			}
-			continue
-		}
-		why := ErrCallbackTimeout
-		if op.until.IsZero() || op.until.After(at) {
-			why, mute = ErrCallbackHeartbeat, true
-		}
-		late = append(late, Entry{Kind: EntryTimeout, Op: op.num, At: at, Error: toStored(why)})
-		keys = append(keys, op.key)
-	}
-	return late, keys, mute
-}
-
-// fire ends every wait whose time has come and every callback whose timeout
-// has, whether or not the code is blocked on it. A result that the store
-// accepted before the timeout's commit wins, and a heartbeat that it has got
-// meanwhile. It returns an error when the activation is over.
-func (a *activation) fire() error {
-	for heard := false; ; {
-		late, keys, mute := a.overdue(now())
-		switch {
-		case len(late) == 0:
-			return nil
-		case mute && !heard:
-			if err := a.hear(); err != nil {
-				return err
-			}
-			heard = true
-			continue
-		}
-		a.mu.Lock()
-		a.closed = append(a.closed, keys...)
-		a.mu.Unlock()
-		if err := a.commit(write{ifSeen: true, status: StatusRunning, extra: late}); !errors.Is(err, ErrUnseen) {
-			return err
-		}
-		a.mu.Lock() // decided anew
-		a.closed = slices.DeleteFunc(a.closed, func(key string) bool { return slices.Contains(keys, key) })
-		a.mu.Unlock()
-	}
 }
 
 // halt ends the activation for its code: operations become inert, blocked
@@ -445,145 +388,14 @@ func (a *activation) halt(why error) {
 		return
 	}
 	a.halted = why
-	close(a.changed)
-	a.changed = make(chan struct{})
-	if a.body != nil && why != errHaltSuspended {
-		a.body.cancel(fmt.Errorf("%w: %w", ErrHostGone, why))
-	}
-}
-
-// exit ends the handler's goroutine, whose deferred functions run. From then
-// on operations answer ErrSuspended.
-func (a *activation) exit() {
-	a.mu.Lock()
-	a.exiting = true
-	a.mu.Unlock()
-	runtime.Goexit()
-}
-
-// await blocks the handler until ready or until the time has come, whichever
-// is first; zero means never. What cannot be waited for in memory suspends
-// the execution, and then await does not return: the goroutine ends and its
-// deferred functions run, as with runtime.Goexit.
-func (a *activation) await(ready func() bool, until time.Time) {
-	for {
-		if a.expire() != nil || a.fire() != nil {
-			a.exit()
-		}
-		a.mu.Lock()
-		halted, changed := a.halted, a.changed
-		isReady := halted == nil && ready()
-		next := earliest(until, a.journal.nextTimer())
-		if a.journal.cancel == nil {
-			next = earliest(next, a.id.Deadline)
-		}
-		a.mu.Unlock()
-		switch {
-		case halted != nil:
-			a.exit()
-		case isReady, !until.IsZero() && !now().Before(until):
-			return
-		}
-		if a.stayHot(next, changed) {
-			continue
-		}
-		if err := a.suspend(next); !errors.Is(err, ErrUnseen) {
-			a.exit()
+	close(a.over)
+	a.wakeReady()
+	for st := range a.strands {
+		if st.body != nil && why != errHaltSuspended {
+			st.body.cancel(fmt.Errorf("%w: %w", ErrHostGone, why))
 		}
 	}
-}
-
-// stayHot waits in memory when the wait is short enough and there is room;
-// false means that the execution has to be suspended instead.
-func (a *activation) stayHot(next time.Time, changed chan struct{}) bool {
-	left := next.Sub(now())
-	if next.IsZero() || left > a.eng.opts.HotWait || a.eng.isDraining() || !a.eng.enterHot() {
-		return false
-	}
-	defer a.eng.leaveHot()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	check := time.NewTicker(a.eng.opts.InboxCheck)
-	defer check.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return true
-		case <-changed:
-			return true
-		case <-a.eng.draining:
-			return true
-		case <-check.C:
-			a.keep()
-		}
-	}
-}
-
-// suspend ends the activation until next (zero: until a delivery).
-func (a *activation) suspend(next time.Time) error {
-	return a.commit(write{ifSeen: true, status: StatusSuspended, due: next, extra: []Entry{{Kind: EntrySuspended, At: now(), Epoch: a.epoch}}})
-}
-
-// handOver suspends an execution that could go on at once, because this host
-// is draining. It does not return unless there is no need.
-func (a *activation) handOver() {
-	for a.eng.isDraining() {
-		if err := a.suspend(now()); !errors.Is(err, ErrUnseen) {
-			a.exit()
-		}
-	}
-}
-
-// keep holds the claim and fetches what arrived from outside, while a body
-// runs or a short wait stays in memory.
-func (a *activation) keep() {
-	if a.expire() != nil {
-		return
-	}
-	a.mu.Lock()
-	renew := a.lease.Sub(now()) < a.eng.opts.Lease/2
-	a.mu.Unlock()
-	if renew {
-		_ = a.commit(write{status: StatusRunning, renew: true}) // an error has halted the activation
-		return
-	}
-	a.checkInbox()
-}
-
-// checkInbox reads the inbox and the heartbeats without writing.
-func (a *activation) checkInbox() {
-	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
-	defer cancel()
-	rec, err := a.eng.store.Load(ctx, a.id.ID, LoadHead)
-	if err != nil {
-		a.log(slog.LevelWarn, "inbox check failed", "error", err)
-		return
-	}
-	a.takeIn(rec)
-}
-
-// hear is checkInbox for what may not be decided without it.
-func (a *activation) hear() error {
-	return a.eng.insist(a.eng.hard, func(ctx context.Context) error {
-		rec, err := a.eng.store.Load(ctx, a.id.ID, LoadHead)
-		if err == nil {
-			a.takeIn(rec)
-		}
-		return err
-	})
-}
-
-func (a *activation) takeIn(rec *Record) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if rec.Epoch != a.epoch {
-		a.halt(errHaltLost)
-		return
-	}
-	if a.halted == nil {
-		a.journal.hear(rec.Heartbeats)
-		a.incorporate(rec.Inbox)
-	}
+	a.stirUp()
 }
 
 func (a *activation) log(level slog.Level, msg string, args ...any) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -15,14 +16,14 @@ import (
 func (s *stepRun) settleLost() {
 	op := s.op
 	if op.epoch > s.a.safe {
-		s.a.await(func() bool { return false }, op.since.Add(op.timeout+s.a.eng.opts.MaxSkew))
+		s.c.st.await(never, op.since.Add(op.timeout+s.a.eng.opts.MaxSkew))
 	}
 	s.a.mu.Lock()
 	if s.reachedNow() == nil && !s.o.atMostOnce && op.lost+1 >= s.a.eng.opts.CrashesToPark {
 		s.a.mu.Unlock()
 		// The loss itself stays unrecorded: what the operator says of this
 		// attempt ends the step or gives it a new budget.
-		s.a.parkAndExit(Park{
+		s.c.st.parkAndExit(Park{
 			Reason: ParkCrashLoop, Op: op.num, Operation: s.path, Key: s.o.key, Since: op.first, KeyLifetime: s.o.keyLifetime,
 			Message: fmt.Sprintf("%d crashes in a row interrupted this step; its outcome is unknown", op.lost+1),
 			Verbs:   []Verb{VerbRetry, VerbResolve},
@@ -59,7 +60,7 @@ func (s *stepRun) attempt() {
 		err = s.keepFresh()
 	}
 	if err != nil {
-		s.a.exit() // the activation is over
+		s.c.st.exit() // the activation is over
 	}
 	s.a.mu.Lock()
 	if !s.op.done && (s.reachedNow() != nil || first && s.c.reached() != nil) {
@@ -80,39 +81,29 @@ func (s *stepRun) attempt() {
 }
 
 // joinDeaf waits for bodies that ignored the end of their context, if the step
-// must not overlap with any, and keeps the claim meanwhile.
+// must not overlap with any.
 func (s *stepRun) joinDeaf() {
-	if !s.o.afterBodies {
-		return
-	}
 	a := s.a
-	tick := time.NewTicker(a.tickEvery())
-	defer tick.Stop()
-	for {
+	for s.o.afterBodies {
 		a.mu.Lock()
-		halted := a.halted != nil
-		if len(a.deaf) == 0 && !halted {
+		if len(a.deaf) == 0 {
 			a.mu.Unlock()
 			return
 		}
-		var next <-chan bodyResult
-		if len(a.deaf) > 0 {
-			next = a.deaf[0]
-		}
+		next := a.deaf[0]
 		a.mu.Unlock()
-		if halted {
-			a.exit()
-		}
+		s.c.st.rest()
 		select {
 		case <-next:
-			a.mu.Lock()
-			a.deaf = a.deaf[1:]
-			a.mu.Unlock()
-		case <-tick.C:
-			a.keep()
-		case <-a.eng.hard.Done():
-			a.exit()
+		case <-a.over:
 		}
+		s.c.st.resume()
+		if s.c.st.over() {
+			s.c.st.exit()
+		}
+		a.mu.Lock()
+		a.deaf = slices.DeleteFunc(a.deaf, func(returned chan struct{}) bool { return returned == next })
+		a.mu.Unlock()
 	}
 }
 
@@ -137,7 +128,7 @@ func (s *stepRun) start() error {
 		a.mu.Lock()
 		s.record(s.marker())
 		a.mu.Unlock()
-		return a.flush()
+		return s.c.st.commit(write{status: StatusRunning})
 	}
 	for {
 		a.mu.Lock()
@@ -148,7 +139,7 @@ func (s *stepRun) start() error {
 		}
 		e := s.marker()
 		a.mu.Unlock()
-		err := a.commit(write{ifSeen: true, unlessCancelled: !s.c.shielded, status: StatusRunning, extra: []Entry{e}})
+		err := s.c.st.commit(write{ifSeen: true, unlessCancelled: !s.c.shielded, status: StatusRunning, extra: []Entry{e}})
 		if errors.Is(err, ErrUnseen) {
 			continue
 		}
@@ -176,25 +167,9 @@ func (s *stepRun) keepFresh() error {
 		if held && fresh {
 			return nil
 		}
-		if err := s.a.commit(write{status: StatusRunning, renew: true}); err != nil {
+		if err := s.c.st.commit(write{status: StatusRunning, renew: true}); err != nil {
 			return err
 		}
-	}
-}
-
-// body is a step's body that runs now.
-type body struct {
-	cancel  context.CancelCauseFunc
-	reached func() error // why it must stop, or nil; a.mu is held
-}
-
-// reachBody cancels the running body if a cancel concerns it. a.mu is held.
-func (a *activation) reachBody() {
-	if a.body == nil {
-		return
-	}
-	if err := a.body.reached(); err != nil {
-		a.body.cancel(err)
 	}
 }
 
@@ -219,27 +194,38 @@ func (s *stepRun) execute() {
 	defer cancel(nil)
 	ctx, stop := context.WithDeadlineCause(base, deadline, ErrAttemptTimeout)
 	defer stop()
+	st := s.c.st
 	a.mu.Lock()
-	a.body = &body{cancel: cancel, reached: s.reachedNow}
-	a.reachBody()
+	st.body, st.resting = &body{cancel: cancel, reached: s.reachedNow}, true
+	a.busyLess()
+	if err := s.reachedNow(); err != nil {
+		cancel(err)
+	}
+	if st.stopped {
+		cancel(ErrBranchStopped)
+	}
 	a.mu.Unlock()
 
-	out := make(chan bodyResult, 1)
-	go s.runBody(ctx, out)
-	r := s.wait(out, deadline.Add(a.eng.opts.MaxSkew))
+	out, returned := make(chan bodyResult, 1), make(chan struct{})
+	go s.runBody(ctx, out, returned)
+	r := s.wait(out, returned, deadline.Add(a.eng.opts.MaxSkew))
 
 	a.mu.Lock()
-	a.body = nil
+	st.body, st.resting = nil, false
+	a.busy++
 	if r.panicked == "" {
-		s.recordEnd(ctx, r)
+		if !st.stopped {
+			s.recordEnd(ctx, r)
+		}
 		a.mu.Unlock()
 		return
 	}
 	a.mu.Unlock()
-	a.parkAndExit(a.bug(ParkPanic, s.path, fmt.Errorf("the body panicked: %s\n%s", r.panicked, r.stack)))
+	st.parkAndExit(a.bug(ParkPanic, s.path, fmt.Errorf("the body panicked: %s\n%s", r.panicked, r.stack)))
 }
 
-func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult) {
+func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned chan<- struct{}) {
+	defer close(returned)
 	r := bodyResult{panicked: "runtime.Goexit in the body"}
 	defer func() {
 		if p := recover(); p != nil {
@@ -258,43 +244,27 @@ func (r Retry) resultOf(payload []byte, err error) bodyResult {
 }
 
 // wait waits for the body to return, at most until the time at which nobody
-// counts on it any more, and keeps the claim meanwhile.
-func (s *stepRun) wait(out <-chan bodyResult, until time.Time) bodyResult {
+// counts on it any more.
+func (s *stepRun) wait(out <-chan bodyResult, returned chan struct{}, until time.Time) bodyResult {
 	select {
 	case r := <-out: // most bodies are quick
 		return r
 	default:
 	}
-	tick := time.NewTicker(s.a.tickEvery())
-	defer tick.Stop()
 	end := time.NewTimer(until.Sub(now()))
 	defer end.Stop()
-	for {
-		select {
-		case r := <-out:
-			return r
-		case <-tick.C:
-			s.a.keep()
-			tick.Reset(s.a.tickEvery())
-		case <-s.a.eng.hard.Done():
-			return s.o.retry.resultOf(nil, ErrHostGone)
-		case <-end.C:
-			s.a.mu.Lock()
-			s.a.deaf = append(s.a.deaf, out)
-			s.a.mu.Unlock()
-			s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
-			return s.o.retry.resultOf(nil, ErrAttemptTimeout)
-		}
+	select {
+	case r := <-out:
+		return r
+	case <-s.a.eng.hard.Done():
+		return s.o.retry.resultOf(nil, ErrHostGone)
+	case <-end.C:
+		s.a.mu.Lock()
+		s.a.deaf = append(s.a.deaf, returned)
+		s.a.mu.Unlock()
+		s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
+		return s.o.retry.resultOf(nil, ErrAttemptTimeout)
 	}
-}
-
-// tickEvery is how often a waiting activation looks after its claim and inbox.
-func (a *activation) tickEvery() time.Duration {
-	every := min(a.eng.opts.InboxCheck, a.eng.opts.Lease/4)
-	if left := a.id.Deadline.Sub(now()); !a.id.Deadline.IsZero() && left > 0 {
-		every = min(every, left)
-	}
-	return max(every, time.Millisecond)
 }
 
 // recordEnd records how an attempt ended. a.mu is held.

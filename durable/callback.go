@@ -89,22 +89,18 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 func (c *Callback[T]) ID() string { return c.id }
 
 // Result waits, durably, until the callback is completed, and returns its
-// result: the same one on every replay. A callback that was failed, or timed
-// out, returns a *CallbackError; a cancelled execution ErrCancelled.
-func (c *Callback[T]) Result() (T, error) {
+// result: the same one on every replay. ctx is the handle of the code that
+// waits. A callback that was failed, or timed out, returns a *CallbackError; a
+// cancelled execution ErrCancelled.
+func (c *Callback[T]) Result(ctx *Context) (T, error) {
 	var zero T
+	w := &call{c: ctx, typ: OpCallback, name: c.k.name, op: c.k.op}
+	if err := w.enter(); err != nil {
+		return zero, err
+	}
+	defer w.end()
 	k := c.k
-	if !k.c.scope.busy.CompareAndSwap(false, true) {
-		return zero, Permanent(fmt.Errorf("%w: result of callback %q", ErrNested, k.name))
-	}
-	defer k.end()
-	k.c.a.mu.Lock()
-	halted := k.c.a.halted != nil
-	k.c.a.mu.Unlock()
-	if halted {
-		return zero, ErrSuspended
-	}
-	if err := k.settle(); err != nil {
+	if err := w.settle(ctx.st); err != nil {
 		return zero, err
 	}
 	switch {

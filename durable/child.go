@@ -2,46 +2,64 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 )
+
+// ContextOption sets how a child context, or what is made of several, behaves.
+type ContextOption func(*contextOptions)
+
+type contextOptions struct {
+	codec Codec
+	batch batchOptions
+	given []string // options that only Parallel and Map take
+}
+
+func contextOptionsOf(opts []ContextOption) *contextOptions {
+	o := &contextOptions{}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
+// single refuses what makes sense for several branches only.
+func (o *contextOptions) single(name string) error {
+	if len(o.given) == 0 {
+		return nil
+	}
+	return Permanent(fmt.Errorf("%w: %s is for Parallel and Map, and %q is one context", ErrInvalid, o.given[0], name))
+}
+
+// WithCodec stores the results of contexts in another form than JSON: the
+// result of a Child or Go, the results of the branches of a Parallel or Map.
+func WithCodec(c Codec) ContextOption { return func(o *contextOptions) { o.codec = c } }
 
 // Child runs fn in a child context: operations in it have positions and names
 // of their own, so that a helper may change without shifting what its caller
 // does. Once it has ended, replays return its result without calling fn. An
 // error that fn returns is a *ChildError from then on; ErrCancelled stays
-// what it is.
-func Child[T any](ctx *Context, name string, fn func(*Context) (T, error)) (T, error) {
+// what it is. What fn has started with Go and not waited for ends with it.
+func Child[T any](ctx *Context, name string, fn func(*Context) (T, error), opts ...ContextOption) (T, error) {
+	return child(ctx, "", name, fn, opts)
+}
+
+func child[T any](ctx *Context, sub, name string, fn func(*Context) (T, error), opts []ContextOption) (T, error) {
 	var zero T
-	k, err := ctx.begin(OpContext, "", name, 0)
+	o := contextOptionsOf(opts)
+	if err := o.single(name); err != nil {
+		return zero, err
+	}
+	k, err := ctx.begin(OpContext, sub, name, 0)
 	if err != nil {
 		return zero, err
 	}
 	defer k.end()
-	if err := k.open(); err != nil {
-		return zero, err
-	}
-	if !k.op.done {
-		inner := &Context{Context: ctx.Context, a: ctx.a, shielded: ctx.shielded, scope: ctx.a.newScope(k.op.num, ScopeForward, k.path+"/")}
-		v, err := fn(inner)
-		if err := k.close(inner.scope, v, err); err != nil {
-			return zero, err
-		}
-	}
-	ctx.a.mu.Lock()
-	end, failure := k.op.end, k.op.err
-	ctx.a.mu.Unlock()
-	switch end {
-	case EntryCancel:
-		ctx.a.mu.Lock()
-		defer ctx.a.mu.Unlock()
-		return zero, ctx.a.stopped(k.op)
-	case EntryFailure:
-		return zero, &ChildError{Child: name, Err: failure}
-	}
-	return decodeResult[T](ctx, k.op, k.path, k.op.payload)
+	k.open()
+	return runContext(k, o.codec, fn)
 }
 
 // open records the start of the context, unless cancel comes first.
-func (k *call) open() error {
+func (k *call) open() {
 	a := k.c.a
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -49,28 +67,65 @@ func (k *call) open() error {
 	case k.op != nil:
 	case k.c.reached() != nil:
 		k.recordCancelled()
-		return a.stopped(k.op)
 	default:
 		k.record(k.entry(EntryStart))
 	}
-	return nil
 }
 
-// close records how the context ended. It returns an error only when the
-// activation is over.
-func (k *call) close(s *scope, v any, err error) error {
+// runContext runs fn in the context of an operation that has started, if it
+// has not ended, and returns what the journal has of its end.
+func runContext[T any](k *call, codec Codec, fn func(*Context) (T, error)) (T, error) {
+	var zero T
 	a := k.c.a
+	if !k.ended() {
+		inner := k.inside(scopeID{parent: k.op.num})
+		v, err := fn(inner)
+		if err := closeContext(k, inner.scope, codec, v, err); err != nil {
+			return zero, err
+		}
+	}
+	a.mu.Lock()
+	end, failure := k.op.end, k.op.err
+	a.mu.Unlock()
+	switch end {
+	case EntryCancel:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return zero, a.stopped(k.op)
+	case EntryFailure:
+		return zero, &ChildError{Child: k.name, Err: failure}
+	}
+	return decodeResult[T](k.c, codec, k.op, k.path, k.op.payload)
+}
+
+func (k *call) ended() bool {
+	k.c.a.mu.Lock()
+	defer k.c.a.mu.Unlock()
+	return k.op.done
+}
+
+// inside is the handle for the code in the operation's own context.
+func (k *call) inside(id scopeID) *Context {
+	c := k.c
+	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: c.shielded, scope: c.a.newScope(id, k.path+"/")}
+}
+
+// closeContext records how the context ended. It returns an error only when
+// the activation is over.
+func closeContext[T any](k *call, s *scope, codec Codec, v T, err error) error {
+	a := k.c.a
+	k.c.st.joinStarted(s)
 	var payload []byte
 	if err == nil {
-		payload, err = encodeValue(v, a.eng.opts.MaxPayload)
+		payload, err = encodeWith(codec, v, a.eng.opts.MaxPayload)
 	}
 	failure, stopped := toStored(err), errors.Is(err, ErrCancelled)
-	if bug := a.unconsumed(s); bug != nil && !k.halted() {
-		a.parkAndExit(a.bug(ParkNondeterminism, k.path, bug))
+	if bug := a.unconsumed(s); bug != nil && !k.c.st.over() {
+		k.c.st.parkAndExit(a.bug(ParkNondeterminism, k.path, bug))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.halted != nil {
+	if a.halted != nil || k.c.st.stopped {
 		return ErrSuspended
 	}
 	e := k.entry(EntryResult)
@@ -85,8 +140,20 @@ func (k *call) close(s *scope, v any, err error) error {
 	return nil
 }
 
-func (k *call) halted() bool {
-	k.c.a.mu.Lock()
-	defer k.c.a.mu.Unlock()
-	return k.c.a.halted != nil
+// joinStarted gives up what Go has started in a context that ends, and waits
+// for its end.
+func (st *strand) joinStarted(s *scope) {
+	a := st.a
+	a.mu.Lock()
+	started := s.started
+	s.started = nil
+	for _, kid := range started {
+		kid.stop()
+	}
+	a.mu.Unlock()
+	if len(started) > 0 {
+		st.rest()
+		defer st.resume()
+		join(started)
+	}
 }

@@ -23,7 +23,7 @@ func encodeValue(v any, limit int) ([]byte, error) {
 		return nil, nil
 	}
 	if len(b) > limit {
-		return nil, Permanent(fmt.Errorf("%w: %T takes %d bytes, the limit is %d: store it elsewhere and pass a reference", ErrTooLarge, v, len(b), limit))
+		return nil, tooLarge(v, len(b), limit)
 	}
 	return b, nil
 }
@@ -41,6 +41,45 @@ func decodeValue[T any](b []byte) (T, error) {
 		return v, fmt.Errorf("durable: stored value does not decode into %T: %w", v, err)
 	}
 	return v, nil
+}
+
+// Codec is how the results of one operation are stored, for those that ask for
+// another form than JSON. It must read what its earlier versions wrote.
+type Codec interface {
+	// Encode returns the stored form of v.
+	Encode(v any) ([]byte, error)
+	// Decode reads the stored form into what v points to.
+	Decode(b []byte, v any) error
+}
+
+// encodeWith is encodeValue with the codec of an operation, if it has one.
+func encodeWith(c Codec, v any, limit int) ([]byte, error) {
+	if c == nil {
+		return encodeValue(v, limit)
+	}
+	b, err := c.Encode(v)
+	switch {
+	case err != nil:
+		return nil, Permanent(fmt.Errorf("durable: codec %T: %w", c, err))
+	case len(b) > limit:
+		return nil, tooLarge(v, len(b), limit)
+	}
+	return b, nil
+}
+
+// decodeWith is decodeValue with the codec of an operation, if it has one.
+func decodeWith[T any](c Codec, b []byte) (v T, err error) {
+	if c == nil {
+		return decodeValue[T](b)
+	}
+	if err := c.Decode(b, &v); err != nil {
+		return v, fmt.Errorf("durable: codec %T: %w", c, err)
+	}
+	return v, nil
+}
+
+func tooLarge(v any, size, limit int) error {
+	return Permanent(fmt.Errorf("%w: %T takes %d bytes, the limit is %d: store it elsewhere and pass a reference", ErrTooLarge, v, size, limit))
 }
 
 // digest lets two inputs of one execution be compared without showing either.

@@ -14,6 +14,8 @@ type write struct {
 	// unlessCancelled refuses also when a cancel is in the journal already:
 	// what it may stop must not slip out between its arrival and this write.
 	unlessCancelled bool
+	idle            bool // refuse, as unseen, unless all strands wait
+	wakes           int  // with idle, on a suspension: and have since then
 	renew           bool // move the lease although there is nothing to record
 	status          Status
 	due             time.Time
@@ -43,12 +45,13 @@ func (a *activation) commit(w write) error {
 		return a.eng.hard.Err()
 	}
 	defer func() { <-a.token }()
+	a.gather()
 	a.mu.Lock()
 	if a.halted != nil {
 		a.mu.Unlock()
 		return a.halted
 	}
-	if w.unlessCancelled && a.journal.cancel != nil {
+	if w.unlessCancelled && a.journal.cancel != nil || w.idle && !a.idle() || w.status == StatusSuspended && w.idle && w.wakes != a.wakes {
 		a.mu.Unlock()
 		return ErrUnseen
 	}
@@ -122,7 +125,8 @@ func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, 
 	if w.status == StatusRunning {
 		a.incorporate(receipt.Unseen)
 		if len(w.extra) > 0 {
-			a.reachBody()
+			a.wakeReady()
+			a.reachBodies()
 		}
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 type Context struct {
 	context.Context
 	a     *activation
+	st    *strand // whose code uses it
 	scope *scope
 	// shielded: cancel and deadline do not reach operations on this handle.
 	shielded bool
@@ -31,10 +32,12 @@ type scope struct {
 	names map[string]int
 	busy  atomic.Bool
 	out   *scope // of the way out, once it has begun
+	// strands that Go has started here; they end with the context at the latest
+	started []*strand
 }
 
-func (a *activation) newScope(parent int64, kind Scope, path string) *scope {
-	return &scope{id: scopeID{parent, kind}, path: path, names: map[string]int{}}
+func (a *activation) newScope(id scopeID, path string) *scope {
+	return &scope{id: id, path: path, names: map[string]int{}}
 }
 
 // ExecutionID returns the ID of the execution.
@@ -56,9 +59,11 @@ func (c *Context) Unwinding() *Context {
 		return c
 	}
 	if c.scope.out == nil {
-		c.scope.out = c.a.newScope(c.scope.id.parent, ScopeUnwind, c.scope.path)
+		id := c.scope.id
+		id.scope = ScopeUnwind
+		c.scope.out = c.a.newScope(id, c.scope.path)
 	}
-	return &Context{Context: c.Context, a: c.a, shielded: true, scope: c.scope.out}
+	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: true, scope: c.scope.out}
 }
 
 // SetStatus sets the execution's custom status. It costs no write: the next
@@ -107,60 +112,85 @@ type call struct {
 	link int64
 	path string     // of names: <parent's path><name>, with #n from the second use on
 	op   *operation // nil until its first entry
+	room bool       // not counted against MaxOperations
 }
 
 // begin takes the next position for an operation and compares it with the
 // journal. Every successful begin is followed by end. a.mu is not held.
 func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error) {
-	a := c.a
 	if len(name) > MaxNameLength {
 		return nil, Permanent(fmt.Errorf("%w: the name of %s %.40q… has %d bytes, the limit is %d", ErrInvalid, typ, name, len(name), MaxNameLength))
 	}
-	if !c.scope.busy.CompareAndSwap(false, true) {
-		return nil, Permanent(fmt.Errorf("%w: %s %q", ErrNested, typ, name))
-	}
 	k := &call{c: c, typ: typ, sub: sub, name: name, link: link}
-	a.mu.Lock()
-	switch {
-	case a.halted != nil && a.exiting: // a deferred function, on the way out
-		a.mu.Unlock()
-		k.end()
-		return nil, ErrSuspended
-	case a.halted != nil: // the claim was lost: the code must not go on
-		a.mu.Unlock()
-		k.end()
-		a.exit()
-	case a.body != nil: // a captured handle, used inside a step's body
-		a.mu.Unlock()
-		k.end()
-		return nil, Permanent(fmt.Errorf("%w: %s %q", ErrNested, typ, name))
+	if err := k.enter(); err != nil {
+		return nil, err
 	}
 	c.scope.pos++
-	c.scope.names[name]++
-	k.id = opID{c.scope.id, c.scope.pos}
-	k.path = c.scope.path + escape(name)
-	if n := c.scope.names[name]; n > 1 || name == "" {
+	k.place(c.scope.pos)
+	if err := k.locate(); err != nil {
+		k.end()
+		return nil, err
+	}
+	return k, nil
+}
+
+// place gives the operation its position, and its path after its name.
+func (k *call) place(pos int64) {
+	s := k.c.scope
+	k.id = opID{s.id, pos}
+	s.names[k.name]++
+	k.path = s.path + escape(k.name)
+	if n := s.names[k.name]; n > 1 || k.name == "" {
 		k.path += "#" + strconv.Itoa(n)
 	}
-	if c.scope.id.scope == ScopeUnwind {
+	if s.id.scope == ScopeUnwind {
 		k.path += "/undo"
 	}
+}
+
+// locate finds the operation in the journal. The code must ask for what stands
+// there; if it does not, locate parks and does not return.
+func (k *call) locate() error {
+	a := k.c.a
+	a.mu.Lock()
 	k.op = a.journal.byID[k.id]
-	mismatch := k.op != nil && (k.op.typ != typ || k.op.subtype != sub || k.op.name != name)
+	mismatch := k.op != nil && (k.op.typ != k.typ || k.op.subtype != k.sub || k.op.name != k.name)
 	// There is always room for the way out, and for asking a person.
-	full := k.op == nil && len(a.journal.ops) >= a.eng.opts.MaxOperations && c.scope.id.scope != ScopeUnwind && typ != OpPark
+	full := k.op == nil && len(a.journal.ops) >= a.eng.opts.MaxOperations && k.id.scope != ScopeUnwind && k.typ != OpPark && !k.room
 	a.mu.Unlock()
 	switch {
 	case mismatch:
-		a.parkAndExit(a.bug(ParkNondeterminism, k.path, &NondeterminismError{
-			Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", c.scope.path, k.id.pos),
-			Have: k.op.describe(), Want: describeOp(typ, sub, name),
+		k.c.st.parkAndExit(a.bug(ParkNondeterminism, k.path, &NondeterminismError{
+			Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", k.c.scope.path, k.id.pos),
+			Have: k.op.describe(), Want: describeOp(k.typ, k.sub, k.name),
 		}))
 	case full:
-		k.end()
-		return nil, Permanent(fmt.Errorf("%w: %s %q would be number %d", ErrTooManyOperations, typ, name, a.eng.opts.MaxOperations+1))
+		return Permanent(fmt.Errorf("%w: %s %q would be number %d", ErrTooManyOperations, k.typ, k.name, a.eng.opts.MaxOperations+1))
 	}
-	return k, nil
+	return nil
+}
+
+// enter takes the handle for an operation, until end. It does not return once
+// the code must not go on.
+func (k *call) enter() error {
+	c := k.c
+	if !c.scope.busy.CompareAndSwap(false, true) {
+		return Permanent(fmt.Errorf("%w: %s %q", ErrNested, k.typ, k.name))
+	}
+	c.a.mu.Lock()
+	over, ending, nested := c.a.halted != nil || c.st.stopped, c.st.ending, c.st.body != nil
+	c.a.mu.Unlock()
+	if !over && !nested {
+		return nil
+	}
+	k.end()
+	switch {
+	case ending: // a deferred function, on the way out
+		return ErrSuspended
+	case over:
+		c.st.exit()
+	}
+	return Permanent(fmt.Errorf("%w: %s %q", ErrNested, k.typ, k.name)) // a captured handle, used inside a step's body
 }
 
 func (k *call) end() { k.c.scope.busy.Store(false) }
@@ -189,7 +219,7 @@ func (k *call) entry(kind EntryKind) Entry {
 		return e
 	}
 	e.First, e.Op = true, int64(len(k.c.a.journal.ops))+1
-	e.Parent, e.Scope, e.Pos = k.id.parent, k.id.scope, k.id.pos
+	e.Parent, e.Scope, e.Pos = k.id.parent, k.id.scope, k.id.branch<<branchShift|k.id.pos
 	e.Type, e.Subtype, e.Name, e.Link = k.typ, k.sub, k.name, k.link
 	return e
 }

@@ -118,7 +118,7 @@ func TestCrashEveryOperation(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			r, err := cb.Result()
+			r, err := cb.Result(ctx)
 			return a + b + r, err
 		}
 	}, func(w *durabletest.World, c *tally, h *durable.Head) {
@@ -174,7 +174,7 @@ func TestCrashCallbackAgainstTimeout(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			v, err := cb.Result()
+			v, err := cb.Result(ctx)
 			if errors.Is(err, durable.ErrCallbackTimeout) {
 				return "timeout", nil
 			}

@@ -350,8 +350,3 @@ func (e *Engine) enterHot() bool {
 		return false
 	}
 }
-
-func (e *Engine) leaveHot() {
-	e.slots <- struct{}{}
-	<-e.hot
-}

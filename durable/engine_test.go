@@ -174,7 +174,7 @@ func TestCallbackIsCompletedOnce(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			return cb.Result()
+			return cb.Result(ctx)
 		})
 		w := newWorld(t, mem.New(), durable.Options{}, def)
 		defer w.stop()

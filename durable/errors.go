@@ -49,6 +49,9 @@ var (
 	// ErrSuspended: the activation has ended; an operation that a deferred
 	// function calls now is inert and records nothing.
 	ErrSuspended = errors.New("durable: activation is over, operation ignored")
+	// ErrBranchStopped is the context's cause in a body whose branch is not
+	// needed any more, because what it belongs to has been decided without it.
+	ErrBranchStopped = errors.New("durable: branch stopped: its outcome is not needed")
 	// ErrNested: an operation was called with a handle that is busy, as from
 	// inside a step's body. Use the context that the function was given.
 	ErrNested = errors.New("durable: operation inside an operation: the handle is in use")
@@ -68,6 +71,9 @@ var (
 	ErrCallbackTimeout = errors.New("durable: callback timed out")
 	// ErrCallbackHeartbeat: nobody sent a heartbeat for the callback in time.
 	ErrCallbackHeartbeat = errors.New("durable: callback timed out for want of a heartbeat")
+	// ErrNoneSucceeded: all futures of an Any have failed. The error around it
+	// has their errors too.
+	ErrNoneSucceeded = errors.New("durable: none succeeded")
 	// ErrTooLarge: a payload is over Options.MaxPayload.
 	ErrTooLarge = errors.New("durable: payload too large")
 	// ErrTooManyOperations: the execution is over Options.MaxOperations.

@@ -92,7 +92,7 @@ func ExampleCreateCallback() {
 		if err != nil {
 			return "", err
 		}
-		return answer.Result()
+		return answer.Result(ctx)
 	})
 	ctx, engine, stop := running(approval)
 	defer stop()

@@ -49,6 +49,7 @@ var ownErrors = map[string]error{
 	"clew/callback-timeout":    ErrCallbackTimeout,
 	"clew/callback-heartbeat":  ErrCallbackHeartbeat,
 	"clew/nested":              ErrNested,
+	"clew/none-succeeded":      ErrNoneSucceeded,
 	"clew/too-large":           ErrTooLarge,
 	"clew/too-many-operations": ErrTooManyOperations,
 	"clew/too-many-callbacks":  ErrTooManyCallbacks,

@@ -42,7 +42,7 @@ func TestCrashHeartbeats(t *testing.T) {
 			if err != nil {
 				return "", err
 			}
-			_, err = cb.Result()
+			_, err = cb.Result(ctx)
 			if !errors.Is(err, durable.ErrCallbackHeartbeat) {
 				return "", err
 			}
@@ -66,7 +66,7 @@ func TestHeartbeatsThatComeTooLate(t *testing.T) {
 		if err != nil {
 			return 0, err
 		}
-		if _, err := cb.Result(); !errors.Is(err, durable.ErrCallbackHeartbeat) {
+		if _, err := cb.Result(ctx); !errors.Is(err, durable.ErrCallbackHeartbeat) {
 			t.Errorf("got %v, want ErrCallbackHeartbeat", err)
 		}
 		ids <- cb.ID()

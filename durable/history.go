@@ -91,7 +91,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // attempt that is repeated under its number after a crash has no second start.
 func History(rec *Record) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, going: true}
+		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, again: map[int64]bool{}, going: true}
 		h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
 		for i := range rec.Journal {
 			h.entry(&rec.Journal[i])
@@ -111,7 +111,7 @@ type teller struct {
 	starts map[int64]*Entry // first entry of each operation
 	epoch  int64            // of the activation that records, once an entry has told
 	active bool             // it has recorded something since the last InvocationCompleted
-	again  int64            // operation whose attempt was lost, and runs again under its number
+	again  map[int64]bool   // operations whose attempt was lost, and runs again under its number
 }
 
 func (h *teller) tell(e Event) {
@@ -133,11 +133,13 @@ var hostDied = &EventError{Payload: EventErrorPayload{ErrorType: "Runtime.ExitEr
 
 // entry tells what one entry says.
 func (h *teller) entry(e *Entry) {
-	if e.Epoch > h.epoch && e.Kind != EntrySuspended {
+	if e.Epoch > h.epoch {
 		if h.epoch > 0 {
 			h.completed(e.At, hostDied)
 		}
-		h.epoch = e.Epoch
+		if e.Kind != EntrySuspended {
+			h.epoch = e.Epoch
+		}
 	}
 	if e.Op == 0 {
 		h.execution(e)
@@ -152,11 +154,11 @@ func (h *teller) entry(e *Entry) {
 	}
 	h.active = true
 	if e.Kind == EntryLost && e.Attempt == 0 && e.Retry {
-		h.again = e.Op
+		h.again[e.Op] = true
 		return
 	}
-	if e.Kind == EntryStart && h.again == e.Op {
-		h.again = 0
+	if e.Kind == EntryStart && h.again[e.Op] {
+		delete(h.again, e.Op)
 		return
 	}
 	name, sub := names(first)

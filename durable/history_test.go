@@ -43,7 +43,7 @@ func TestHistoryOfAnOperatorsAct(t *testing.T) {
 			if err != nil {
 				return 0, err
 			}
-			return cb.Result()
+			return cb.Result(c)
 		})
 		if err := e.Register(def); err != nil {
 			t.Fatal(err)

@@ -19,18 +19,25 @@ type journal struct {
 	open   int                  // callbacks that accept a result
 	timed  map[int64]*operation // waits and callbacks that a time will end
 
-	live   *operation // the step that started last
-	park   *Park      // over what the engine itself parked, until a verb
-	cancel *Entry     // the request to stop, or the deadline that passed
-	length int64
+	unended map[int64]*operation
+	// forsaken are callbacks that ended with the context around them.
+	forsaken []string
+	park     *Park  // over what the engine itself parked, until a verb
+	cancel   *Entry // the request to stop, or the deadline that passed
+	length   int64
 }
 
 // scopeID names a sequence of positions: those of one parent, on the way in
-// or on the way out.
+// or on the way out. Branches without a context of their own share a parent
+// and are numbered, from 1.
 type scopeID struct {
 	parent int64
 	scope  Scope
+	branch int64
 }
+
+// branchShift is where an entry's position has the number of the branch.
+const branchShift = 32
 
 // opID is the identity of an operation in replay.
 type opID struct {
@@ -65,6 +72,7 @@ type operation struct {
 	heartbeat time.Duration // a callback without one for so long times out; 0 is none
 	beat      time.Time     // the last one
 	key       string        // of a callback's delivery
+	open      int           // operations directly in this context that have not ended
 
 	resolved bool // an operator stated the outcome
 	done     bool
@@ -75,7 +83,7 @@ type operation struct {
 }
 
 func newJournal() journal {
-	return journal{byID: map[opID]*operation{}, counts: map[scopeID]int64{}, byKey: map[string]*operation{}, timed: map[int64]*operation{}}
+	return journal{byID: map[opID]*operation{}, counts: map[scopeID]int64{}, byKey: map[string]*operation{}, timed: map[int64]*operation{}, unended: map[int64]*operation{}}
 }
 
 // load applies entries read from a store.
@@ -85,6 +93,7 @@ func (j *journal) load(entries []Entry) error {
 			return fmt.Errorf("durable: journal entry %d: %w", i+1, err)
 		}
 	}
+	j.forsaken = nil // closed by the commits that ended them
 	return nil
 }
 
@@ -119,8 +128,10 @@ func (j *journal) applyToExecution(e *Entry) error {
 			j.cancel = e
 		}
 	case EntrySuspended:
-		if j.live != nil && j.live.running && j.live.epoch == e.Epoch {
-			j.live.stopped = true
+		for _, op := range j.unended {
+			if op.running && op.epoch == e.Epoch {
+				op.stopped = true
+			}
 		}
 	case EntryParked:
 		j.park = &Park{}
@@ -148,6 +159,11 @@ func (j *journal) act(e *Entry) error {
 	}
 	op := j.ops[park.Op-1]
 	op.resolved = op.resolved || d.Verb == VerbResolve
+	defer func() {
+		if op.done {
+			j.leave(op)
+		}
+	}()
 	switch {
 	case d.Verb == VerbRetry:
 		op.lost = 0
@@ -169,11 +185,15 @@ func (op *operation) nextAttempt() int {
 }
 
 func (j *journal) add(e *Entry) {
-	id := opID{scopeID{e.Parent, e.Scope}, e.Pos}
+	id := opID{scopeID{e.Parent, e.Scope, e.Pos >> branchShift}, e.Pos & (1<<branchShift - 1)}
 	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, first: e.At}
 	j.ops = append(j.ops, op)
 	j.byID[id] = op
-	j.counts[id.scopeID] = max(j.counts[id.scopeID], e.Pos)
+	j.counts[id.scopeID] = max(j.counts[id.scopeID], id.pos)
+	j.unended[op.num] = op
+	if up := j.parentOf(op); up != nil {
+		up.open++
+	}
 	switch {
 	case e.Type == OpWait && e.Kind == EntryStart:
 		op.until = e.At.Add(e.Timeout)
@@ -196,7 +216,6 @@ func (j *journal) advance(op *operation, e *Entry) {
 	switch e.Kind {
 	case EntryStart:
 		op.attempt, op.running, op.repeat, op.stopped = e.Attempt, e.Attempt > 0, false, false
-		j.live = op
 		op.since, op.timeout, op.epoch = e.At, e.Timeout, e.Epoch
 		return
 	case EntryResult, EntryVerb:
@@ -224,11 +243,49 @@ func (j *journal) advance(op *operation, e *Entry) {
 		op.finish(e)
 	}
 	if op.done {
-		delete(j.timed, op.num)
-		if op.key != "" {
-			j.open--
+		j.leave(op)
+	}
+}
+
+// leave takes an operation that has ended off what is open. What a context
+// leaves open in itself ends with it.
+func (j *journal) leave(op *operation) {
+	delete(j.timed, op.num)
+	delete(j.unended, op.num)
+	if op.key != "" {
+		j.open--
+	}
+	if up := j.parentOf(op); up != nil {
+		up.open--
+	}
+	if op.open == 0 {
+		return
+	}
+	for _, inner := range j.unended {
+		if !inner.done && j.within(inner, op) {
+			inner.finish(&Entry{Kind: EntryCancel, At: op.ended})
+			if inner.key != "" {
+				j.forsaken = append(j.forsaken, inner.key)
+			}
+			j.leave(inner)
 		}
 	}
+}
+
+func (j *journal) parentOf(op *operation) *operation {
+	if op.id.parent == 0 {
+		return nil
+	}
+	return j.ops[op.id.parent-1]
+}
+
+func (j *journal) within(op, context *operation) bool {
+	for ; op != nil; op = j.parentOf(op) {
+		if op == context {
+			return true
+		}
+	}
+	return false
 }
 
 func (op *operation) finish(e *Entry) {
@@ -238,8 +295,8 @@ func (op *operation) finish(e *Entry) {
 
 // stepOpen tells whether an attempt has a start and no end.
 func (j *journal) stepOpen() bool {
-	for i := len(j.ops) - 1; i >= 0; i-- {
-		if j.ops[i].running {
+	for _, op := range j.unended {
+		if op.running {
 			return true
 		}
 	}

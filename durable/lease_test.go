@@ -237,7 +237,7 @@ func TestDeliveryBeforeATimeoutWins(t *testing.T) {
 						t.Errorf("complete: %v", err)
 					}
 				}
-				return cb.Result()
+				return cb.Result(ctx)
 			})
 			w := newWorld(t, store, durable.Options{}, def)
 			defer w.stop()

@@ -456,7 +456,7 @@ func TestCallbackTimeoutAndFailure(t *testing.T) {
 		if err != nil {
 			return 0, err
 		}
-		if _, err := late.Result(); !errors.Is(err, durable.ErrCallbackTimeout) {
+		if _, err := late.Result(ctx); !errors.Is(err, durable.ErrCallbackTimeout) {
 			t.Errorf("got %v, want ErrCallbackTimeout", err)
 		}
 		bad, err := durable.CreateCallback[int](ctx, "bad")
@@ -469,7 +469,7 @@ func TestCallbackTimeoutAndFailure(t *testing.T) {
 		}); err != nil {
 			return 0, err
 		}
-		_, err = bad.Result()
+		_, err = bad.Result(ctx)
 		var failed *durable.CallbackError
 		var d *declined
 		if !errors.As(err, &failed) || !errors.As(err, &d) {

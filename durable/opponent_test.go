@@ -314,7 +314,7 @@ func TestRefusedCommitKeepsItsCallbacksOpen(t *testing.T) {
 			if err != nil {
 				return 0, err
 			}
-			n, err := a.Result()
+			n, err := a.Result(ctx)
 			if err != nil {
 				return 0, err
 			}
@@ -323,7 +323,7 @@ func TestRefusedCommitKeepsItsCallbacksOpen(t *testing.T) {
 			}); err != nil {
 				return 0, err
 			}
-			m, err := b.Result()
+			m, err := b.Result(ctx)
 			return n + m, err
 		})
 		store.op = 3

@@ -2,7 +2,6 @@ package durable
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -30,23 +29,27 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 	}
 	defer k.end()
 	a := c.a
-	if k.op == nil {
+	if k.op == nil || !k.op.done {
 		p.At = now()
 		payload, err := json.Marshal(p)
 		if err != nil {
 			return Decision{}, fmt.Errorf("park: %w", err)
 		}
 		a.mu.Lock()
-		e := k.entry(EntryStart)
-		e.Payload = payload
-		k.record(e)
+		// One place at a time is put before an operator: if another strand is
+		// about to park, this one asks again in the next activation.
+		if a.parking == nil && !c.st.stopped {
+			if k.op == nil {
+				e := k.entry(EntryStart)
+				e.Payload = payload
+				k.record(e)
+			}
+			// If there was an entry, it was claimed without a verb, which no
+			// store lets happen in earnest: then it parks once more.
+			a.parking = &write{idle: true, status: StatusParked, park: &p}
+		}
 		a.mu.Unlock()
-	}
-	if !k.op.done {
-		// Either new, or claimed without a verb, which no store lets happen
-		// in earnest: then it parks once more.
-		_ = a.commit(write{status: StatusParked, park: &p})
-		a.exit()
+		c.st.nextActivation()
 	}
 	var d Decision
 	if err := json.Unmarshal(k.op.payload, &d); err != nil {
@@ -55,24 +58,28 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 	return d, nil
 }
 
-// park parks the execution from within the engine, and ends the activation.
+// park parks the execution from within the engine, while no code of it runs.
 // The handler meets the same place again once an operator has acted.
 func (a *activation) park(p Park) {
+	w := parkWrite(p)
+	w.idle = false
+	a.parkAs(w)
+}
+
+func parkWrite(p Park) *write {
 	p.At = now()
 	payload, err := json.Marshal(p)
 	if err != nil { // a Park holds nothing that JSON cannot
 		payload = []byte("{}")
 	}
-	err = a.commit(write{status: StatusParked, park: &p, extra: []Entry{{Kind: EntryParked, At: p.At, Payload: payload}}})
-	if err == nil || errors.Is(err, errHaltParked) {
-		a.eng.opts.Logger.Error("parked", "execution", a.id.ID, "reason", string(p.Reason), "operation", p.Operation, "message", p.Message)
-	}
+	return &write{idle: true, status: StatusParked, park: &p, extra: []Entry{{Kind: EntryParked, At: p.At, Payload: payload}}}
 }
 
-// parkAndExit parks and ends the handler's goroutine.
-func (a *activation) parkAndExit(p Park) {
-	a.park(p)
-	a.exit()
+func (a *activation) parkAs(w *write) {
+	if a.commit(*w) == nil { // an error says that the activation is over, or that something moved
+		p := w.park
+		a.eng.opts.Logger.Error("parked", "execution", a.id.ID, "reason", string(p.Reason), "operation", p.Operation, "message", p.Message)
+	}
 }
 
 // bug is the Park of an execution whose code is wrong.

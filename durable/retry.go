@@ -22,6 +22,8 @@ type Retry struct {
 	Initial    time.Duration
 	Max        time.Duration
 	Multiplier float64
+	// NoJitter makes the delay that bound itself.
+	NoJitter bool
 	// Retryable tells which errors may be tried again; nil is all. It sees
 	// the error as the body returned it. Permanent errors are never asked.
 	Retryable func(error) bool
@@ -50,6 +52,7 @@ func (r Retry) Or(base Retry) Retry {
 	if r.Multiplier < 1 {
 		r.Multiplier = base.Multiplier
 	}
+	r.NoJitter = r.NoJitter || base.NoJitter
 	if r.Retryable == nil {
 		r.Retryable = base.Retryable
 	}
@@ -81,6 +84,9 @@ func (r Retry) decide(err error) func(n int, first, now time.Time) (time.Duratio
 func (r Retry) delay(n int) time.Duration {
 	most := float64(r.Initial) * math.Pow(r.Multiplier, float64(n-1))
 	most = min(most, float64(r.Max))
+	if r.NoJitter {
+		return time.Duration(most)
+	}
 	b := backoff.ExponentialBackOff{
 		// Half the bound with factor 1 is uniform between 0 and the bound.
 		InitialInterval:     time.Duration(most / 2),

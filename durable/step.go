@@ -23,6 +23,7 @@ type stepOptions struct {
 	subtype     string
 	link        int64
 	report      *StepReport
+	codec       Codec
 }
 
 // WithRetry sets the retry policy; fields left zero keep DefaultRetry's.
@@ -73,6 +74,9 @@ func AfterBodies() StepOption { return func(o *stepOptions) { o.afterBodies = tr
 
 // WithReport fills r when the step returns, also when it fails.
 func WithReport(r *StepReport) StepOption { return func(o *stepOptions) { o.report = r } }
+
+// WithStepCodec stores the step's result in another form than JSON.
+func WithStepCodec(c Codec) StepOption { return func(o *stepOptions) { o.codec = c } }
 
 // StepReport tells what the journal knows of a step, the same on every replay.
 type StepReport struct {
@@ -130,26 +134,26 @@ func Step[T any](ctx *Context, name string, fn func(context.Context) (T, error),
 		if err != nil {
 			return nil, err
 		}
-		return encodeValue(v, limit)
+		return encodeWith(o.codec, v, limit)
 	})
 	var zero T
 	if err != nil {
 		return zero, err
 	}
-	return decodeResult[T](ctx, op, path, payload)
+	return decodeResult[T](ctx, o.codec, op, path, payload)
 }
 
 // decodeResult parks when a stored result is not what the code expects any
 // more: that is a bug of a deployment and no failure of the step. If it was
 // an operator who stated the result, an operator can state another.
-func decodeResult[T any](ctx *Context, op *operation, path string, payload []byte) (T, error) {
-	v, err := decodeValue[T](payload)
+func decodeResult[T any](ctx *Context, codec Codec, op *operation, path string, payload []byte) (T, error) {
+	v, err := decodeWith[T](codec, payload)
 	if err != nil {
 		p := ctx.a.bug(ParkNondeterminism, path, fmt.Errorf("result of %q: %w", path, err))
 		if op.resolved {
 			p.Op, p.Verbs = op.num, []Verb{VerbResolve, VerbResume}
 		}
-		ctx.a.parkAndExit(p)
+		ctx.st.parkAndExit(p)
 	}
 	return v, nil
 }
@@ -190,9 +194,7 @@ func (c *Context) step(name string, o *stepOptions, body func(context.Context) (
 // advance takes the step one move further: wait for its next attempt, settle
 // a lost one, or run one.
 func (s *stepRun) advance() (done bool) {
-	if s.a.expire() != nil {
-		s.a.exit() // the activation is over
-	}
+	s.c.st.meetDeadline()
 	s.a.mu.Lock()
 	op := s.op
 	switch {
@@ -201,7 +203,7 @@ func (s *stepRun) advance() (done bool) {
 		return true
 	case op != nil && op.running:
 		s.a.mu.Unlock()
-		s.a.handOver() // this host may have stopped the attempt itself, to drain
+		s.c.st.giveWay() // this host may have stopped the attempt itself, to drain
 		s.settleLost()
 		return false
 	case s.reachedNow() != nil:
@@ -211,7 +213,7 @@ func (s *stepRun) advance() (done bool) {
 	case op != nil && now().Before(op.retryAt):
 		at := op.retryAt
 		s.a.mu.Unlock()
-		s.a.await(func() bool { return s.reachedNow() != nil }, at)
+		s.c.st.await(func() bool { return s.reachedNow() != nil }, at)
 		return false
 	case s.expired():
 		s.expire()
@@ -219,7 +221,7 @@ func (s *stepRun) advance() (done bool) {
 		return true
 	}
 	s.a.mu.Unlock()
-	s.a.handOver()
+	s.c.st.giveWay()
 	s.attempt()
 	return false
 }

@@ -68,5 +68,5 @@ func recorded[T any](ctx *Context, name string, value func() T) (T, error) {
 		return zero, a.stopped(k.op)
 	}
 	a.mu.Unlock()
-	return decodeResult[T](ctx, k.op, k.path, k.op.payload)
+	return decodeResult[T](ctx, nil, k.op, k.path, k.op.payload)
 }

@@ -30,12 +30,12 @@ func Wait(ctx *Context, name string, d time.Duration) error {
 		k.record(e)
 	}
 	a.mu.Unlock()
-	return k.settle()
+	return k.settle(ctx.st)
 }
 
 // settle waits until the operation has ended, by itself or by a cancel, and
 // returns the error of one that was cancelled.
-func (k *call) settle() error {
+func (k *call) settle(st *strand) error {
 	a := k.c.a
 	for {
 		a.mu.Lock()
@@ -54,10 +54,13 @@ func (k *call) settle() error {
 		case k.typ == OpWait && !now().Before(k.op.until):
 			k.record(k.entry(EntryResult))
 		}
-		waiting := !k.op.done
+		waiting, until := !k.op.done, time.Time{}
+		if k.typ == OpWait {
+			until = k.op.until // a callback's timeout is recorded by attend
+		}
 		a.mu.Unlock()
 		if waiting {
-			a.await(func() bool { return k.op.done || k.c.reached() != nil }, k.op.until)
+			st.await(func() bool { return k.op.done || k.c.reached() != nil }, until)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type mutation struct {
 
 var mutants = []mutation{
 	{"acts before its start marker is durable", "durable/attempt.go",
-		"		return a.flush()\n", "		return nil\n",
+		"		return s.c.st.commit(write{status: StatusRunning})\n", "		return nil\n",
 		"TestCrashSlowBodies|TestCrashCancelledDuringStep"},
 	{"unwinds in memory's order", "compensate/stack.go",
 		"	slices.Reverse(plan)\n	slices.SortStableFunc(plan, func(a, b Action[T]) int { return cmp.Compare(b.Order, a.Order) })\n", "	_ = cmp.Compare[int]\n",
@@ -40,7 +40,7 @@ var mutants = []mutation{
 		"if op.epoch > s.a.safe {", "if false {",
 		"TestCrashSlowBodies"},
 	{"undoes while a cancelled forward attempt still runs", "durable/attempt.go",
-		"		case <-s.a.eng.hard.Done():", "		case <-ctx.Done():\n			return s.o.retry.resultOf(nil, ctx.Err())\n		case <-s.a.eng.hard.Done():",
+		"	case <-s.a.eng.hard.Done():", "	case <-ctx.Done():\n		return s.o.retry.resultOf(nil, ctx.Err())\n	case <-s.a.eng.hard.Done():",
 		"TestCrashCancelledDuringStep"},
 	{"unwinds past a pivot in doubt", "saga/forward.go",
 		"	case t.class == pivot && t.doubt:\n		return", "	case false:\n		return",
@@ -85,7 +85,7 @@ func (m *mutation) run(t *testing.T) (string, error) {
 	switch {
 	case strings.Contains(m.new, "<-ctx.Done()"):
 		changes = append(changes,
-			mutant.Change{File: m.file, Old: "s.wait(out, deadline", New: "s.wait(ctx, out, deadline"},
+			mutant.Change{File: m.file, Old: "s.wait(out, returned", New: "s.wait(ctx, out, returned"},
 			mutant.Change{File: m.file, Old: "wait(out <-chan", New: "wait(ctx context.Context, out <-chan"})
 	case strings.Contains(m.new, "ranHere"):
 		changes = append(changes,

@@ -17,11 +17,11 @@ func try(ctx *durable.Context, name string, body func(attempt int) (any, error),
 	return durable.Step(ctx, name, func(c context.Context) (any, error) {
 		info, _ := durable.StepInfoFrom(c)
 		return body(info.Attempt)
-	}, opts...)
+	}, append([]durable.StepOption{durable.WithTimeout(3 * time.Second)}, opts...)...) // for how long an attempt is waited for whose process died
 }
 
-func give(ctx *durable.Context, name string, v any) (any, error) {
-	return try(ctx, name, func(int) (any, error) { return v, nil })
+func give(ctx *durable.Context, name string, v any, opts ...durable.StepOption) (any, error) {
+	return try(ctx, name, func(int) (any, error) { return v, nil }, opts...)
 }
 
 var errPlain = errors.New("it failed")
@@ -42,7 +42,7 @@ func failing(ctx *durable.Context, name string, times int, v any, opts ...durabl
 
 // retries is a policy of so many attempts, with a second between them.
 func retries(attempts int) durable.StepOption {
-	return durable.WithRetry(durable.Retry{MaxAttempts: attempts, Initial: time.Second, Max: time.Second, Multiplier: 1})
+	return durable.WithRetry(durable.Retry{MaxAttempts: attempts, Initial: time.Second, Max: time.Second, Multiplier: 1, NoJitter: true})
 }
 
 func once() durable.StepOption { return durable.WithRetry(durable.Retry{MaxAttempts: 1}) }
@@ -52,17 +52,22 @@ func pause(ctx *durable.Context, name string, d time.Duration) error {
 }
 
 // child is a child context whose function gives values of any type.
-func child(ctx *durable.Context, name string, f func(*durable.Context) (any, error)) (any, error) {
+func child(ctx *durable.Context, name string, f func(*durable.Context) (any, error), opts ...durable.ContextOption) (any, error) {
 	if name == "" {
 		name = "child"
 	}
-	return durable.Child(ctx, name, f)
+	return durable.Child(ctx, name, f, opts...)
 }
 
-// upper encodes itself in capitals: a codec for one value.
-type upper string
+// upper stores strings in capitals.
+type upper struct{}
 
-func (u upper) MarshalText() ([]byte, error) { return []byte(strings.ToUpper(string(u))), nil }
+func (upper) Encode(v any) ([]byte, error) { return []byte(strings.ToUpper(v.(string))), nil }
+
+func (upper) Decode(b []byte, v any) error {
+	*v.(*any) = string(b)
+	return nil
+}
 
 // TransientError is the error of a requirement.
 type TransientError struct{ Message string }
@@ -70,7 +75,7 @@ type TransientError struct{ Message string }
 func (e *TransientError) Error() string { return e.Message }
 
 func transient(retry bool) durable.StepOption {
-	return durable.WithRetry(durable.Retry{MaxAttempts: 3, Initial: time.Second, Max: time.Second, Multiplier: 1,
+	return durable.WithRetry(durable.Retry{MaxAttempts: 3, Initial: time.Second, Max: time.Second, Multiplier: 1, NoJitter: true,
 		Retryable: func(err error) bool {
 			var t *TransientError
 			return errors.As(err, &t) == retry
@@ -91,7 +96,7 @@ func called(ctx *durable.Context, name any, opts ...durable.CallbackOption) (any
 	if err != nil {
 		return nil, err
 	}
-	return cb.Result()
+	return cb.Result(ctx)
 }
 
 func calledAfterStep(ctx *durable.Context, name any, opts ...durable.CallbackOption) (any, error) {
@@ -102,7 +107,7 @@ func calledAfterStep(ctx *durable.Context, name any, opts ...durable.CallbackOpt
 	if _, err := give(ctx, "", "v"); err != nil {
 		return nil, err
 	}
-	return cb.Result()
+	return cb.Result(ctx)
 }
 
 func calledAfterWait(ctx *durable.Context, name any, seconds int, opts ...durable.CallbackOption) (any, error) {
@@ -113,7 +118,7 @@ func calledAfterWait(ctx *durable.Context, name any, seconds int, opts ...durabl
 	if err := pause(ctx, "", time.Duration(seconds)*time.Second); err != nil {
 		return nil, err
 	}
-	return cb.Result()
+	return cb.Result(ctx)
 }
 
 // caught goes on after a callback that failed.
@@ -136,7 +141,7 @@ func both(ctx *durable.Context, names any, first, second int) (any, error) {
 	}
 	var results [2]any
 	for _, i := range []int{first, second} {
-		v, err := callbacks[i].Result()
+		v, err := callbacks[i].Result(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +168,9 @@ var handlers = map[string]handler{
 		return give(ctx, "", map[string]any{"user": in, "count": 2})
 	},
 	"1-5": func(ctx *durable.Context, _ any, _ func()) (any, error) { return give(ctx, "", nil) },
-	"1-6": func(ctx *durable.Context, in any, _ func()) (any, error) { return give(ctx, "", upper(in.(string))) },
+	"1-6": func(ctx *durable.Context, in any, _ func()) (any, error) {
+		return give(ctx, "", in, durable.WithStepCodec(upper{}))
+	},
 	"1-7": func(ctx *durable.Context, in any, _ func()) (any, error) {
 		return give(ctx, "", "Hello, "+in.(string)+"!")
 	},
@@ -306,13 +313,7 @@ var handlers = map[string]handler{
 		return give(ctx, "", in)
 	},
 	"3-14": func(ctx *durable.Context, in any, _ func()) (any, error) {
-		return child(ctx, "", func(c *durable.Context) (any, error) {
-			v, err := give(c, "", in)
-			if err != nil {
-				return nil, err
-			}
-			return upper(v.(string)), nil
-		})
+		return child(ctx, "", func(c *durable.Context) (any, error) { return give(c, "", in) }, durable.WithCodec(upper{}))
 	},
 	"3-15": func(ctx *durable.Context, _ any, _ func()) (any, error) {
 		return child(ctx, "", func(*durable.Context) (any, error) { return nil, errPlain })
@@ -356,7 +357,7 @@ var handlers = map[string]handler{
 		if err != nil {
 			return nil, err
 		}
-		m, err := cb.Result()
+		m, err := cb.Result(ctx)
 		return map[string]any{"received": map[string]any{"id": m.ID, "message": m.Message, "timestamp": m.Timestamp.Unix()}}, err
 	},
 	"4-16": func(ctx *durable.Context, in any, _ func()) (any, error) {
@@ -364,7 +365,7 @@ var handlers = map[string]handler{
 		if err != nil {
 			return nil, err
 		}
-		n, err := cb.Result()
+		n, err := cb.Result(ctx)
 		return map[string]any{"count": n, "doubled": 2 * n}, err
 	},
 	"4-17": func(ctx *durable.Context, in any, _ func()) (any, error) {

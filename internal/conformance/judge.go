@@ -10,6 +10,9 @@ import (
 
 // requirement is one file.
 type requirement struct {
+	suite, id string
+
+	Description    string            `yaml:"description"`
 	Variables      map[string]string `yaml:"Variables"`
 	Input          any               `yaml:"Input"`
 	ExpectedResult struct {

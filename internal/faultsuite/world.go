@@ -169,7 +169,7 @@ func (p participant) chain() *durable.Definition[string, string] {
 				return "", err
 			}
 		}
-		return answer.Result()
+		return answer.Result(ctx)
 	})
 }
 

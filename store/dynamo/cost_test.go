@@ -217,7 +217,7 @@ func TestCostHumanCallback(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		return answer.Result()
+		return answer.Result(ctx)
 	})
 	w := newWorld(t, def)
 	if _, err := def.Start(t.Context(), w.engine, "order-00017", text200); err != nil {
