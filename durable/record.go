@@ -1,6 +1,10 @@
 package durable
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Identity is what never changes about an execution.
 type Identity struct {
@@ -12,6 +16,58 @@ type Identity struct {
 	Digest      []byte // HMAC of the input, to compare two starts by
 	Created     time.Time
 	Deadline    time.Time // of the whole execution; zero is none
+
+	// What most executions have none of; see EncodeExtras.
+	Tags      map[string]string // to list by
+	Retention time.Duration     // how long it is kept after its end; zero is for ever
+	Parent    Parent            // who waits for its end; zero is nobody
+	Origin    string            // the execution of which this one is a re-run
+	Trace     map[string]string // the starter's trace context, as a propagator wrote it
+}
+
+// Parent is an execution that has invoked another and waits for its end.
+type Parent struct {
+	ID  string `json:"id"`
+	Key string `json:"key"` // of the delivery that it waits for
+}
+
+// extras is the stored form of what most executions have none of.
+type extras struct {
+	Tags      map[string]string `json:"tags,omitempty"`
+	Retention time.Duration     `json:"retention,omitempty"`
+	Parent    *Parent           `json:"parent,omitempty"`
+	Origin    string            `json:"origin,omitempty"`
+	Trace     map[string]string `json:"trace,omitempty"`
+}
+
+// EncodeExtras returns what most executions have none of as bytes for a store
+// to keep with the rest; nil if it is nothing.
+func (id *Identity) EncodeExtras() []byte {
+	x := extras{Tags: id.Tags, Retention: id.Retention, Origin: id.Origin, Trace: id.Trace}
+	if id.Parent != (Parent{}) {
+		x.Parent = &id.Parent
+	}
+	b, err := json.Marshal(x)
+	if err != nil || string(b) == "{}" { // strings and numbers always encode
+		return nil
+	}
+	return b
+}
+
+// DecodeExtras sets what EncodeExtras has encoded.
+func (id *Identity) DecodeExtras(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	var x extras
+	if err := json.Unmarshal(b, &x); err != nil {
+		return fmt.Errorf("durable: extras of an execution: %w", err)
+	}
+	id.Tags, id.Retention, id.Origin, id.Trace = x.Tags, x.Retention, x.Origin, x.Trace
+	if x.Parent != nil {
+		id.Parent = *x.Parent
+	}
+	return nil
 }
 
 // Head is what a store holds of an execution, journal and inbox apart.
@@ -25,12 +81,13 @@ type Head struct {
 	Error  *Error // once ended otherwise
 	Ended  time.Time
 
-	// Revision is the number of journal entries, and Seq the last commit under
+	// Revision is the number of entries that were ever written to the journal,
+	// and Seq the last commit under
 	// Epoch. While the execution runs, LoadHead and List may tell those of an
 	// earlier commit, if nothing else of the head has changed since.
 	Revision    int64
 	Activations int64     // claims so far, the born one included
-	Due         time.Time // when somebody must look; zero is never
+	Due         time.Time // when somebody must look; zero is never; of an ended one, when it may be deleted
 
 	// The claim.
 	Owner string
@@ -97,6 +154,8 @@ const (
 	StatusFailed    Status = 17
 	StatusCancelled Status = 18
 	StatusTimedOut  Status = 19
+	// StatusTerminated: it was ended from outside without a word to its code.
+	StatusTerminated Status = 20
 )
 
 // Ended tells whether an execution in this status accepts nothing any more.
@@ -120,6 +179,8 @@ func (s Status) String() string {
 		return "cancelled"
 	case StatusTimedOut:
 		return "timed-out"
+	case StatusTerminated:
+		return "terminated"
 	}
 	return "unknown"
 }

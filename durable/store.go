@@ -2,6 +2,7 @@ package durable
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -90,6 +91,9 @@ type Commit struct {
 	Now   time.Time
 
 	Entries []Entry
+	// Anew begins the journal anew with Entries: what stood there before is
+	// dropped. Revision goes on counting.
+	Anew bool
 
 	// Seen says that all deliveries up to this sequence number are in the
 	// journal with this batch. The store drops them from the inbox.
@@ -110,9 +114,10 @@ type Commit struct {
 	// Lease moves the lease of a running record; zero leaves lease and due.
 	Lease time.Time
 	// Due is when a record that is no longer running must be looked at; zero
-	// is never. Ignored while running (then due is the lease) and at the end.
-	// The store makes it Now when unseen deliveries are waiting; for a record
-	// that parks, when one of them is a verb.
+	// is never. Ignored while running (then due is the lease). At the end it is
+	// when the record may be deleted: Due lists it then, though nobody can
+	// claim it. Else the store makes it Now when unseen deliveries are waiting;
+	// for a record that parks, when one of them is a verb.
 	Due time.Time
 
 	// Progress sets the crash count back to zero.
@@ -165,6 +170,8 @@ const (
 	// DeliverVerb is an operator's act on a parked execution. There is always
 	// room for it, and it alone makes a parked record due.
 	DeliverVerb DeliveryKind = 4
+	// DeliverSignal brings a value. It needs nothing open; its Key is its own.
+	DeliverSignal DeliveryKind = 5
 )
 
 // MaxInbox is the number of unseen deliveries that an execution holds; cancel
@@ -203,8 +210,25 @@ const (
 type ListQuery struct {
 	Definition string
 	Statuses   []Status
-	Limit      int    // 0 is 100
-	Cursor     string // Next of the page before
+	Tags       map[string]string // all of them, with these values
+	// From and To bound the time of creation: not before From, before To.
+	From, To time.Time
+	Limit    int    // 0 is 100
+	Cursor   string // Next of the page before
+}
+
+// Matches tells whether a head is one that the query asks for, cursor and
+// limit apart.
+func (q *ListQuery) Matches(h *Head) bool {
+	for tag, v := range q.Tags {
+		if have, ok := h.Tags[tag]; !ok || have != v {
+			return false
+		}
+	}
+	return (q.Definition == "" || q.Definition == h.Definition) &&
+		(len(q.Statuses) == 0 || slices.Contains(q.Statuses, h.Status)) &&
+		(q.From.IsZero() || !h.Created.Before(q.From)) &&
+		(q.To.IsZero() || h.Created.Before(q.To))
 }
 
 // ListPage is a page of heads in order of ID.
