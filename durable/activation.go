@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,12 @@ type activation struct {
 	bg       sync.WaitGroup
 	done     chan struct{} // closed when everything of it has returned
 
+	ctx    context.Context // what bodies' contexts derive from
+	due    time.Time       // why it was claimed; zero when it was born here
+	loaded int64           // operations that were in the journal from the beginning
+	left   Status          // how it left the execution
+	noted  []*Observation  // for the observer, once durable
+
 	strands map[*strand]struct{}
 	blocked int           // strands that wait for something durable
 	busy    int           // strands that run code of the handler
@@ -81,7 +88,7 @@ func (e *Engine) newActivation(def *definition, id Identity, owner string) *acti
 		eng: e, def: def, id: id, owner: owner,
 		token: make(chan struct{}, 1), journal: newJournal(),
 		over: make(chan struct{}), done: make(chan struct{}),
-		strands: map[*strand]struct{}{}, stir: make(chan struct{}, 1), looked: now(),
+		strands: map[*strand]struct{}{}, stir: make(chan struct{}, 1), looked: now(), ctx: e.bodies,
 	}
 }
 
@@ -103,6 +110,7 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.loaded, a.due = int64(len(a.journal.ops)), a.journal.wasDue(rec)
 	a.journal.hear(rec.Heartbeats)
 	a.incorporate(rec.Inbox)
 	return a, nil
@@ -111,9 +119,19 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 // run drives the activation to its end. The caller has taken a slot for it.
 func (a *activation) run() {
 	defer close(a.done)
+	a.begun()
+	defer a.ended()
 	defer a.cleanup()
 	if a.loops() {
 		a.park(a.crashLoop())
+		return
+	}
+	if a.isDecided() {
+		a.announce()
+		return
+	}
+	if a.isTerminated() {
+		a.terminate()
 		return
 	}
 	if a.expire() != nil || a.fire() != nil {
@@ -161,7 +179,7 @@ func (a *activation) cleanup() {
 // before its end was recorded.
 func (a *activation) once() (again bool) {
 	st := a.newStrand(nil)
-	root := &Context{Context: a.eng.values, a: a, st: st, scope: a.newScope(scopeID{}, "")}
+	root := &Context{Context: context.WithoutCancel(a.ctx), a: a, st: st, scope: a.newScope(scopeID{}, "")}
 	a.mu.Lock()
 	asked := a.journal.cancel != nil
 	a.parking = nil
@@ -175,6 +193,8 @@ func (a *activation) once() (again bool) {
 	a.mu.Unlock()
 	switch {
 	case halted != nil:
+	case a.isTerminated():
+		a.terminate()
 	case parking != nil:
 		parking.idle = false
 		a.parkAs(parking)
@@ -188,6 +208,11 @@ func (a *activation) once() (again bool) {
 		if err := a.unconsumed(root.scope); err != nil {
 			a.park(a.bug(ParkNondeterminism, "", err))
 			return false
+		}
+		a.freeInvoked(nil)
+		if e.next != nil {
+			err := a.continueAs(e.next, asked)
+			return err == nil || errors.Is(err, ErrUnseen)
 		}
 		return errors.Is(a.finish(e, asked), ErrUnseen)
 	}
@@ -206,7 +231,13 @@ func (st *strand) handle(root *Context, out chan<- ending) {
 		st.joinKids()
 		out <- e
 	}()
-	payload, err := a.def.run(root, a.id.Input, a.eng.opts.MaxPayload)
+	a.mu.Lock()
+	input := a.id.Input
+	if a.journal.run > 1 {
+		input = a.journal.input
+	}
+	a.mu.Unlock()
+	payload, err := a.def.run(root, input, a.eng.opts.MaxPayload)
 	e = endingOf(payload, err) // here, because errors have methods of their own that may panic
 }
 
@@ -216,6 +247,7 @@ type ending struct {
 	err      *Error
 	stopped  Status // with err: as what it ends if the execution was asked to stop
 	bug      error  // stored bytes and code do not agree
+	next     []byte // input of the next run, not nil if there is to be one
 	goexit   bool
 	panicked string
 	stack    []byte
@@ -224,9 +256,12 @@ type ending struct {
 func endingOf(payload []byte, err error) ending {
 	e := ending{payload: payload, err: toStored(err), stopped: StatusFailed}
 	var bug *storedFormError
+	var next *nextRun
 	switch {
 	case errors.As(err, &bug):
 		e.bug = bug
+	case errors.As(err, &next):
+		e.next = append([]byte{}, next.input...)
 	case errors.Is(err, ErrTimedOut):
 		e.stopped = StatusTimedOut
 	case errors.Is(err, ErrCancelled):
@@ -244,8 +279,7 @@ func (a *activation) unconsumed(s *scope) error {
 		id  scopeID
 		pos int64
 	}{{s.id, s.pos}, {scopeID{s.id.parent, ScopeUnwind, s.id.branch}, s.unwound()}} {
-		if a.journal.counts[way.id] > way.pos {
-			op := a.journal.byID[opID{way.id, way.pos + 1}]
+		if op := a.journal.behind(way.id, way.pos); op != nil {
 			return &NondeterminismError{
 				Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", s.path, way.pos+1),
 				Have: op.describe(), Want: "no operation",
@@ -274,7 +308,7 @@ func (a *activation) finish(e ending, asked bool) error {
 			w.status = e.stopped
 		}
 	}
-	return a.commit(w)
+	return a.end(w)
 }
 
 // cancelled returns why the execution was asked to stop, or nil. a.mu is held.
@@ -297,6 +331,7 @@ func (a *activation) append(e Entry) {
 	if a.halted != nil {
 		return // the code may go on to its next operation with what it did; nobody else sees it
 	}
+	a.note(&e)
 	a.pending = append(a.pending, e)
 	a.closed = append(a.closed, a.journal.forsaken...)
 	a.journal.forsaken = nil
@@ -349,23 +384,43 @@ func (a *activation) accept(d *Delivery) {
 	e := Entry{At: now(), Actor: d.Actor, Reason: d.Reason, Delivery: d.Seq, Payload: d.Payload, Error: d.Error}
 	switch d.Kind {
 	case DeliverCancel:
-		if a.journal.cancel == nil {
-			e.Kind, e.Payload = EntryCancel, nil
-			a.append(e)
-		}
+		a.acceptStop(d, e)
 	case DeliverCallback:
 		if op := a.journal.byKey[d.Key]; op != nil && !op.done {
 			e.Kind, e.Op = EntryResult, op.num
 			if d.Error != nil {
 				e.Kind = EntryFailure
 			}
+			if op.typ == OpInvoke {
+				e.endInvoked(d.Reason)
+			}
 			a.append(e)
 		}
+	case DeliverSignal:
+		e.Kind, e.Subtype = EntrySignal, signalName(d.Key)
+		a.append(e)
 	case DeliverVerb:
 		e.Kind = EntryVerb
 		if op := a.journal.parked(); op != nil && a.journal.park == nil {
 			e.Op = op.num
 		}
+		a.append(e)
+	}
+}
+
+// acceptStop records a request to stop, or to end without the code. a.mu is
+// held.
+func (a *activation) acceptStop(d *Delivery, e Entry) {
+	e.Payload = nil
+	switch {
+	case d.Key == terminateKey && a.journal.terminated == nil:
+		e.Kind = EntryTerminate
+		a.append(e)
+		for st := range a.strands {
+			st.stop()
+		}
+	case d.Key != terminateKey && a.journal.cancel == nil:
+		e.Kind = EntryCancel
 		a.append(e)
 	}
 }

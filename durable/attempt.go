@@ -181,6 +181,7 @@ type bodyResult struct {
 	err      *Error
 	noEffect bool
 	retry    func(n int, first, now time.Time) (time.Duration, bool)
+	notYet   bool // a poll after which the condition does not hold
 	panicked string
 	stack    []byte
 }
@@ -189,9 +190,15 @@ type bodyResult struct {
 func (s *stepRun) execute() {
 	op, a := s.op, s.a
 	deadline := op.since.Add(op.timeout)
-	info := StepInfo{Execution: a.id.ID, Path: s.path, Key: s.o.key, Attempt: op.attempt}
-	base, cancel := context.WithCancelCause(context.WithValue(a.eng.bodies, stepInfoKey{}, info))
+	at := &attempt{info: StepInfo{Execution: a.id.ID, Path: s.path, Key: s.o.key, Attempt: op.attempt}, number: op.attempt, state: op.payload, step: s}
+	base, cancel := context.WithCancelCause(context.WithValue(a.ctx, attemptKey{}, at))
 	defer cancel(nil)
+	if s.o.heartbeat > 0 {
+		at.beat = time.AfterFunc(s.o.heartbeat, func() {
+			cancel(fmt.Errorf("%w: no heartbeat for %v", ErrAttemptTimeout, s.o.heartbeat))
+		})
+		defer at.beat.Stop()
+	}
 	ctx, stop := context.WithDeadlineCause(base, deadline, ErrAttemptTimeout)
 	defer stop()
 	st := s.c.st
@@ -226,11 +233,13 @@ func (s *stepRun) execute() {
 
 func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned chan<- struct{}) {
 	defer close(returned)
+	ctx = s.attemptStarts(ctx)
 	r := bodyResult{panicked: "runtime.Goexit in the body"}
 	defer func() {
 		if p := recover(); p != nil {
 			r = bodyResult{panicked: fmt.Sprint(p), stack: debug.Stack()}
 		}
+		s.attemptEnds(ctx, &r)
 		out <- r
 	}()
 	payload, err := s.body(ctx)
@@ -239,6 +248,9 @@ func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned c
 
 // resultOf is the outcome of a body that returned.
 func (r Retry) resultOf(payload []byte, err error) bodyResult {
+	if err == errNotYet {
+		return bodyResult{payload: payload, notYet: true, retry: r.decide(nil)}
+	}
 	again := r.decide(err)
 	return bodyResult{payload: payload, err: toStored(err), noEffect: steering(err).noEffect, retry: again}
 }
@@ -270,12 +282,17 @@ func (s *stepRun) wait(out <-chan bodyResult, returned chan struct{}, until time
 // recordEnd records how an attempt ended. a.mu is held.
 func (s *stepRun) recordEnd(ctx context.Context, r bodyResult) {
 	op := s.op
-	if r.err == nil {
+	switch {
+	case r.notYet:
+		s.recordPoll(r)
+		return
+	case r.err == nil:
 		e := s.entry(EntryResult)
 		e.Attempt, e.Payload = op.attempt, r.payload
 		s.record(e)
 		return
 	}
+	s.say()
 	e := s.entry(EntryFailure)
 	e.Attempt, e.Error, e.NoEffect = op.attempt, r.err, r.noEffect
 	cause := context.Cause(ctx)

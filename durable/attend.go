@@ -216,11 +216,20 @@ func (a *activation) overdue(at time.Time) (late []Entry, keys []string, mute bo
 			continue
 		}
 		why := ErrCallbackTimeout
-		if op.until.IsZero() || op.until.After(at) {
+		switch {
+		case op.typ == OpSignal && len(a.journal.signals[op.name]) > 0:
+			continue // its code is about to take one
+		case op.typ == OpSignal:
+			why = ErrSignalTimeout
+		case op.typ == OpInvoke:
+			why = ErrInvokeTimeout
+		case op.until.IsZero() || op.until.After(at):
 			why, mute = ErrCallbackHeartbeat, true
 		}
 		late = append(late, Entry{Kind: EntryTimeout, Op: op.num, At: at, Error: toStored(why)})
-		keys = append(keys, op.key)
+		if op.key != "" {
+			keys = append(keys, op.key)
+		}
 	}
 	return late, keys, mute
 }

@@ -251,6 +251,7 @@ func runBatch[T any](ctx *Context, b *batch[T], name string) (*Batch[T], error) 
 	if !k.ended() {
 		b.in = k.inside(scopeID{parent: k.op.num})
 		b.work()
+		k.freeInside()
 		if err := b.close(k); err != nil {
 			return nil, err
 		}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// MaxOpenCallbacks bounds the callbacks of one execution that wait for a
-// result.
+// MaxOpenCallbacks bounds the callbacks and invocations of one execution that
+// wait for a result.
 const MaxOpenCallbacks = 500
 
 // Callback is a promise that somebody outside completes, once.
@@ -23,7 +23,10 @@ type Callback[T any] struct {
 // CallbackOption sets how a callback behaves.
 type CallbackOption func(*callbackOptions)
 
-type callbackOptions struct{ timeout, heartbeat time.Duration }
+type callbackOptions struct {
+	timeout, heartbeat time.Duration
+	submitter          []StepOption
+}
 
 // WithCallbackTimeout makes the callback fail with ErrCallbackTimeout when
 // nobody has completed it after d. A result that the store accepted first
@@ -65,16 +68,13 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 	case k.op != nil && k.op.end == EntryCancel && k.op.key == "":
 		return nil, a.stopped(k.op)
 	case k.op != nil && k.op.key == "":
-		return nil, Permanent(k.op.err)
+		return nil, Permanent(k.op.err) // there was no room for it
 	case k.op != nil:
 	case ctx.reached() != nil:
 		k.recordCancelled()
 		return nil, a.stopped(k.op)
 	case a.journal.open >= MaxOpenCallbacks:
-		e := k.entry(EntryFailure)
-		e.Error = toStored(fmt.Errorf("%w: %d are open already, %q would be one more", ErrTooManyCallbacks, MaxOpenCallbacks, name))
-		k.record(e)
-		return nil, Permanent(k.op.err)
+		return nil, k.tooMany()
 	default:
 		e := k.entry(EntryStart)
 		e.Timeout, e.Heartbeat = o.timeout, o.heartbeat
@@ -83,6 +83,55 @@ func CreateCallback[T any](ctx *Context, name string, opts ...CallbackOption) (*
 		a.open = append(a.open, k.op.key)
 	}
 	return &Callback[T]{k: k, id: callbackID(a.id.ID, k.op.key)}, nil
+}
+
+// tooMany records that there is no room for one more that a delivery would end.
+// a.mu is held.
+func (k *call) tooMany() error {
+	e := k.entry(EntryFailure)
+	e.Error = toStored(fmt.Errorf("%w: %d are open already, %q would be one more", ErrTooManyCallbacks, MaxOpenCallbacks, k.name))
+	k.record(e)
+	return Permanent(k.op.err)
+}
+
+// SubtypeCallback marks the contexts of WaitForCallback.
+const SubtypeCallback = "WaitForCallback"
+
+// WithSubmitter sets how the submitter of a WaitForCallback runs: its retries,
+// its timeout.
+func WithSubmitter(opts ...StepOption) CallbackOption {
+	return func(o *callbackOptions) { o.submitter = append(o.submitter, opts...) }
+}
+
+// WaitForCallback opens a callback, hands its ID out by submit, which runs as a
+// step with its retries, and waits for the result: what CreateCallback, Step and
+// Result do in a context of their own. The error is a *CallbackError: of a
+// callback that was failed or timed out, or of a submitter that failed for good,
+// whose callback is closed then. It returns the same on every replay;
+// ErrCancelled once the execution was asked to stop.
+func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.Context, callbackID string) error, opts ...CallbackOption) (T, error) {
+	var o callbackOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	v, err := child(ctx, SubtypeCallback, name, func(ctx *Context) (T, error) {
+		var zero T
+		cb, err := CreateCallback[T](ctx, "callback", opts...)
+		if err != nil {
+			return zero, err
+		}
+		_, err = Step(ctx, "submitter", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, submit(ctx, cb.ID())
+		}, o.submitter...)
+		if err != nil {
+			return zero, err
+		}
+		return cb.Result(ctx)
+	}, nil)
+	if failed, ok := err.(*ChildError); ok {
+		err = &CallbackError{Callback: name, Err: failed.Err}
+	}
+	return v, err
 }
 
 // ID returns what somebody outside needs to complete the callback.

@@ -115,6 +115,7 @@ func (k *call) inside(id scopeID) *Context {
 func closeContext[T any](k *call, s *scope, codec Codec, v T, err error) error {
 	a := k.c.a
 	k.c.st.joinStarted(s)
+	k.freeInside()
 	var payload []byte
 	if err == nil {
 		payload, err = encodeWith(codec, v, a.eng.opts.MaxPayload)
@@ -138,6 +139,16 @@ func closeContext[T any](k *call, s *scope, codec Codec, v T, err error) error {
 	}
 	k.record(e)
 	return nil
+}
+
+// freeInside asks what was invoked in the context that ends, and not waited
+// for, to stop.
+func (k *call) freeInside() {
+	if ops := k.c.a.invokedIn(k.op); len(ops) > 0 {
+		k.c.st.rest()
+		defer k.c.st.resume()
+		k.c.a.freeInvoked(ops)
+	}
 }
 
 // joinStarted gives up what Go has started in a context that ends, and waits

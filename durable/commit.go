@@ -22,6 +22,8 @@ type write struct {
 	park            *Park
 	result          []byte
 	err             *Error
+	// next begins another run: the journal begins anew with it.
+	next *Entry
 	// extra entries hold only if this very commit lands: what could still be
 	// overtaken by a delivery is not in the journal before it is durable.
 	extra []Entry
@@ -59,19 +61,31 @@ func (a *activation) commit(w write) error {
 		a.mu.Unlock()
 		return nil
 	}
-	c, taken := a.build(w)
+	c, taken := a.build(&w)
 	a.extras = len(w.extra) > 0
 	a.mu.Unlock()
 	receipt, err := a.send(c)
-	return a.settle(w, c, taken, receipt, err)
+	if err = a.settle(w, c, &taken, receipt, err); err == nil {
+		a.tellAll(taken.noted)
+	}
+	return err
+}
+
+// batched is what a write takes along.
+type batched struct {
+	entries      []Entry
+	open, closed []string
+	progress     bool
+	noted        []*Observation
 }
 
 // build makes the commit out of all that is pending. a.mu is held.
-func (a *activation) build(w write) (c *Commit, taken []Entry) {
-	taken = a.pending
+func (a *activation) build(w *write) (c *Commit, taken batched) {
+	taken = batched{a.pending, a.open, a.closed, a.progress, a.noted}
+	n := len(taken.entries)
 	c = &Commit{
 		ID: a.id.ID, Epoch: a.epoch, Seq: a.seq + 1, Now: now(),
-		Entries: append(taken[:len(taken):len(taken)], w.extra...),
+		Entries: append(taken.entries[:n:n], w.extra...),
 		Seen:    a.seen, IfSeen: w.ifSeen, Open: a.open, Close: a.closed,
 		Status: w.status, Detail: a.detail, Due: w.due, Progress: a.progress || w.status == StatusParked,
 		Park: w.park, Result: w.result, Error: w.err,
@@ -79,7 +93,13 @@ func (a *activation) build(w write) (c *Commit, taken []Entry) {
 	if w.status == StatusRunning && (w.renew || a.create != nil || a.lease.Sub(c.Now) < a.eng.opts.Lease/2) {
 		c.Lease = c.Now.Add(a.eng.opts.Lease)
 	}
-	a.pending, a.open, a.closed, a.progress = nil, nil, nil, false
+	if w.status.Ended() && a.id.Retention > 0 {
+		c.Due = c.Now.Add(a.id.Retention)
+	}
+	if w.next != nil {
+		a.anew(w, c)
+	}
+	a.pending, a.open, a.closed, a.progress, a.noted = nil, nil, nil, false, nil
 	if a.volatile != nil && a.volatile.Stop() {
 		a.bg.Done()
 	}
@@ -88,7 +108,7 @@ func (a *activation) build(w write) (c *Commit, taken []Entry) {
 }
 
 // settle takes in what became of a commit.
-func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, err error) error {
+func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt, err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.extras = false
@@ -99,9 +119,10 @@ func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, 
 	}()
 	switch {
 	case errors.Is(err, ErrUnseen):
-		a.pending = append(taken, a.pending...)
-		a.open, a.closed = append(c.Open, a.open...), append(c.Close, a.closed...)
-		a.progress = a.progress || c.Progress
+		a.pending = append(taken.entries, a.pending...)
+		a.open, a.closed = append(taken.open, a.open...), append(taken.closed, a.closed...)
+		a.progress = a.progress || taken.progress
+		a.noted = append(taken.noted, a.noted...)
 		a.incorporate(receipt.Unseen)
 		return ErrUnseen
 	case err != nil:
@@ -121,6 +142,12 @@ func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, 
 			a.inconsistent(err)
 			return err
 		}
+		if a.eng.opts.Observer != nil {
+			later := a.noted
+			a.noted = taken.noted
+			a.note(&w.extra[i])
+			taken.noted, a.noted = a.noted, later
+		}
 	}
 	if w.status == StatusRunning {
 		a.incorporate(receipt.Unseen)
@@ -136,6 +163,7 @@ func (a *activation) settle(w write, c *Commit, taken []Entry, receipt Receipt, 
 
 // leave notes how the activation left the execution. a.mu is held.
 func (a *activation) leave(w write, c *Commit) {
+	a.left = w.status
 	switch {
 	case w.status == StatusSuspended:
 		a.halt(errHaltSuspended)

@@ -66,6 +66,15 @@ func (c *Context) Unwinding() *Context {
 	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: true, scope: c.scope.out}
 }
 
+// Replaying tells whether the code is still passing what the journal has: the
+// next operation on this handle has been recorded before. It is for logs,
+// which should not tell a thing twice, and must decide nothing else.
+func (c *Context) Replaying() bool {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	return c.a.journal.byID[opID{c.scope.id, c.scope.pos + 1}] != nil
+}
+
 // SetStatus sets the execution's custom status. It costs no write: the next
 // one carries it. It is not recorded; a replay sets it again.
 func (c *Context) SetStatus(status string) {
@@ -125,6 +134,7 @@ func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error)
 	if err := k.enter(); err != nil {
 		return nil, err
 	}
+	c.skipGates(sub, name)
 	c.scope.pos++
 	k.place(c.scope.pos)
 	if err := k.locate(); err != nil {
@@ -153,7 +163,9 @@ func (k *call) place(pos int64) {
 func (k *call) locate() error {
 	a := k.c.a
 	a.mu.Lock()
-	k.op = a.journal.byID[k.id]
+	if k.op = a.journal.byID[k.id]; k.op != nil {
+		k.op.path = k.path
+	}
 	mismatch := k.op != nil && (k.op.typ != k.typ || k.op.subtype != k.sub || k.op.name != k.name)
 	// There is always room for the way out, and for asking a person.
 	full := k.op == nil && len(a.journal.ops) >= a.eng.opts.MaxOperations && k.id.scope != ScopeUnwind && k.typ != OpPark && !k.room
@@ -166,6 +178,18 @@ func (k *call) locate() error {
 		}))
 	case full:
 		return Permanent(fmt.Errorf("%w: %s %q would be number %d", ErrTooManyOperations, k.typ, k.name, a.eng.opts.MaxOperations+1))
+	}
+	k.replayed()
+	return nil
+}
+
+// behind returns the first operation after a position, gates apart, or nil.
+func (j *journal) behind(id scopeID, pos int64) *operation {
+	for pos < j.counts[id] {
+		pos++
+		if op := j.byID[opID{id, pos}]; op == nil || op.subtype != subtypeVersion {
+			return op
+		}
 	}
 	return nil
 }
@@ -197,7 +221,9 @@ func (k *call) end() { k.c.scope.busy.Store(false) }
 
 // key is the idempotency key of the operation: stable across attempts,
 // activations, hosts and positions.
-func (k *call) key() string { return escape(k.c.a.id.ID) + "/1/" + k.path }
+func (k *call) key() string {
+	return escape(k.c.a.id.ID) + "/" + strconv.FormatInt(k.c.a.journal.run, 10) + "/" + k.path
+}
 
 // escape keeps a name from looking like more than one part of a key.
 func escape(name string) string {
@@ -218,7 +244,7 @@ func (k *call) entry(kind EntryKind) Entry {
 		e.Op = k.op.num
 		return e
 	}
-	e.First, e.Op = true, int64(len(k.c.a.journal.ops))+1
+	e.First, e.Op, e.path = true, int64(len(k.c.a.journal.ops))+1, k.path
 	e.Parent, e.Scope, e.Pos = k.id.parent, k.id.scope, k.id.branch<<branchShift|k.id.pos
 	e.Type, e.Subtype, e.Name, e.Link = k.typ, k.sub, k.name, k.link
 	return e

@@ -95,12 +95,17 @@ func (d *Definition[In, Out]) Version() string { return d.d.version }
 // has room, it runs here, and its first step's start was part of the write.
 // With an error from the store the outcome is unknown: call again with the
 // same ID. Engine e must have the definition registered (ErrUnknownDefinition).
-func (d *Definition[In, Out]) Start(ctx context.Context, e *Engine, id string, in In) (*Execution[Out], error) {
+// Options count for the start that creates the execution.
+func (d *Definition[In, Out]) Start(ctx context.Context, e *Engine, id string, in In, opts ...StartOption) (*Execution[Out], error) {
+	o, err := startOptionsOf(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start %q: %w", id, err)
+	}
 	input, err := encodeValue(in, e.opts.MaxPayload)
 	if err != nil {
 		return nil, fmt.Errorf("start %q: %w", id, err)
 	}
-	a, err := e.start(ctx, &d.d, id, input)
+	a, err := e.start(ctx, &d.d, id, input, o)
 	if err != nil {
 		return nil, fmt.Errorf("start %q: %w", id, err)
 	}

@@ -66,6 +66,9 @@ type Options struct {
 	// Default context.Background().
 	BaseContext context.Context
 
+	// Observer is told what the engine does; none by default.
+	Observer Observer
+
 	// Logger receives what an operator should know; silent by default. Keys
 	// are execution, definition, step, attempt.
 	Logger *slog.Logger
@@ -211,7 +214,7 @@ func (e *Engine) Register(defs ...Registrable) error {
 
 // start is Definition.Start with its types erased. It returns the activation
 // when the execution runs here.
-func (e *Engine) start(ctx context.Context, def *definition, id string, input []byte) (*activation, error) {
+func (e *Engine) start(ctx context.Context, def *definition, id string, input []byte, o *startOptions) (*activation, error) {
 	if id == "" || len(id) > MaxNameLength {
 		return nil, fmt.Errorf("%w: an execution ID has 1 to %d bytes, this one %d", ErrInvalid, MaxNameLength, len(id))
 	}
@@ -226,20 +229,23 @@ func (e *Engine) start(ctx context.Context, def *definition, id string, input []
 	}
 	at := now()
 	identity := Identity{ID: id, Definition: def.name, Version: def.version, Fingerprint: def.fingerprint,
-		Input: input, Digest: digest(id, input), Created: at}
+		Input: input, Digest: digest(id, input), Created: at, Tags: o.tags, Retention: o.retention, Trace: o.trace}
+	due := at.Add(o.delay)
 	if def.timeout > 0 {
-		identity.Deadline = at.Add(def.timeout)
+		identity.Deadline = due.Add(def.timeout)
 	}
-	a, err := e.create(ctx, def, identity)
+	a, err := e.create(ctx, def, identity, due)
 	if errors.Is(err, ErrExists) {
 		return nil, e.compare(ctx, identity)
 	}
 	return a, err
 }
 
-// create puts the record: born claimed when there is room to run it here.
-func (e *Engine) create(ctx context.Context, def *definition, id Identity) (*activation, error) {
-	if a := e.tryBear(def, id); a != nil {
+// create puts the record, to be run from due on: born claimed when that is now
+// and there is room to run it here. def is nil when this engine does not have
+// the definition.
+func (e *Engine) create(ctx context.Context, def *definition, id Identity, due time.Time) (*activation, error) {
+	if a := e.tryBear(def, id, due); a != nil {
 		select {
 		case err := <-a.born:
 			if err != nil {
@@ -250,19 +256,19 @@ func (e *Engine) create(ctx context.Context, def *definition, id Identity) (*act
 			return nil, context.Cause(ctx)
 		}
 	}
-	c := &Create{Identity: id, Now: id.Created, Owner: e.nonce(), Due: id.Created}
+	c := &Create{Identity: id, Now: id.Created, Owner: e.nonce(), Due: due}
 	err := e.insist(ctx, func(ctx context.Context) error { return e.store.Create(ctx, c) })
 	if err == nil {
-		e.kick(now())
+		e.kick(due)
 	}
 	return nil, err
 }
 
 // tryBear starts to run a new execution here, if there is room.
-func (e *Engine) tryBear(def *definition, id Identity) *activation {
+func (e *Engine) tryBear(def *definition, id Identity, due time.Time) *activation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, here := e.active[id.ID]; here || !e.running || e.isDraining() {
+	if _, here := e.active[id.ID]; here || !e.running || e.isDraining() || def == nil || due.After(id.Created) {
 		return nil
 	}
 	select {

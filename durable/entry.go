@@ -41,6 +41,8 @@ type Entry struct {
 	Actor, Reason string
 	// Delivery is the sequence number of the delivery that this entry records.
 	Delivery int64
+
+	path string // of names, on a first entry of this activation; not stored
 }
 
 // EntryKind says what happened. The numbers are part of the stored form.
@@ -57,6 +59,12 @@ const (
 	EntrySuspended EntryKind = 7 // the activation ended
 	EntryParked    EntryKind = 8 // the execution waits for a person; Payload is the Park
 	EntryVerb      EntryKind = 9 // an operator acted; Payload is the verb's
+
+	EntryProgress  EntryKind = 10 // a heartbeat from the body of a step; Payload is how far it has come
+	EntrySignal    EntryKind = 11 // a signal arrived; Subtype is its name
+	EntryTerminate EntryKind = 12 // the execution is to end without a word to its code
+	EntryContinued EntryKind = 13 // a new run begins; Payload is its input, Attempt its number
+	EntryOutcome   EntryKind = 14 // how the execution will end, once its parent knows; Reason is the status
 )
 
 // OpType is the type of an operation. The numbers are part of the stored form.
@@ -70,6 +78,8 @@ const (
 	OpContext  OpType = 4
 	OpPark     OpType = 5
 	OpValue    OpType = 6
+	OpSignal   OpType = 7
+	OpInvoke   OpType = 8
 )
 
 func (t OpType) String() string {
@@ -86,6 +96,10 @@ func (t OpType) String() string {
 		return "Park"
 	case OpValue:
 		return "Value"
+	case OpSignal:
+		return "Signal"
+	case OpInvoke:
+		return "Invoke"
 	}
 	return "unknown"
 }

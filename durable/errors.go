@@ -62,6 +62,14 @@ var (
 	ErrAttemptTimeout = errors.New("durable: attempt timed out")
 	// ErrAttemptLost: the attempt's process died; its outcome is unknown.
 	ErrAttemptLost = errors.New("durable: attempt lost with its process")
+	// ErrConditionNotMet: the policy of a WaitForCondition allows no further poll.
+	ErrConditionNotMet = errors.New("durable: the condition was not met in as many polls as there may be")
+	// ErrSignalTimeout: no signal by the name came in time.
+	ErrSignalTimeout = errors.New("durable: no signal in time")
+	// ErrInvokeTimeout: the invoked execution did not end in time.
+	ErrInvokeTimeout = errors.New("durable: invoked execution timed out")
+	// ErrInvokeStopped: the invoked execution was cancelled or terminated.
+	ErrInvokeStopped = errors.New("durable: invoked execution was stopped")
 	// ErrKeyExpired: the idempotency key is older than its lifetime, so that
 	// the step may not be repeated under it.
 	ErrKeyExpired = errors.New("durable: idempotency key expired")
@@ -88,6 +96,11 @@ var (
 var (
 	// ErrParked: the execution waits for a person. The error is a *ParkedError.
 	ErrParked = errors.New("durable: execution is parked")
+	// ErrTerminated: the execution was ended without its code, by Terminate or
+	// the verb abandon. The error around it is a *TerminatedError's stored form.
+	ErrTerminated = errors.New("durable: execution terminated")
+	// ErrRerun: the execution may not be re-run; the error says why.
+	ErrRerun = errors.New("durable: cannot be re-run")
 	// ErrUnknownDefinition: the definition is not registered with this engine.
 	ErrUnknownDefinition = errors.New("durable: definition not registered")
 	// ErrVerb: the verb is not possible on this execution now; the error says

@@ -38,6 +38,8 @@ func outcomeOf[Out any](head *Head) (Out, error) {
 		return zero, &ParkedError{ID: head.ID, Park: *head.Park}
 	case StatusCancelled:
 		return zero, &endedError{ErrCancelled, head.Error}
+	case StatusTerminated:
+		return zero, &endedError{ErrTerminated, head.Error}
 	case StatusTimedOut:
 		return zero, &endedError{errors.Join(ErrTimedOut, ErrCancelled), head.Error}
 	}

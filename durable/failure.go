@@ -54,6 +54,10 @@ var ownErrors = map[string]error{
 	"clew/too-many-operations": ErrTooManyOperations,
 	"clew/too-many-callbacks":  ErrTooManyCallbacks,
 	"clew/invalid":             ErrInvalid,
+	"clew/condition-not-met":   ErrConditionNotMet,
+	"clew/signal-timeout":      ErrSignalTimeout,
+	"clew/invoke-timeout":      ErrInvokeTimeout,
+	"clew/invoke-stopped":      ErrInvokeStopped,
 }
 
 // errorKind is a registered error type, its type parameter erased.

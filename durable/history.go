@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,15 @@ type EventDetails struct {
 	Message string `json:"Message,omitempty"`
 	Verb    string `json:"Verb,omitempty"`
 	Actor   string `json:"Actor,omitempty"`
+	Target  string `json:"Target,omitempty"`  // name of what an operator acted on
+	InDoubt bool   `json:"InDoubt,omitempty"` // what is undone is not known to have happened
+	Run     int    `json:"Run,omitempty"`     // that begins, after ContinueAsNew
+
+	// Of what was invoked.
+	FunctionName        string `json:"FunctionName,omitempty"`
+	ExecutedVersion     string `json:"ExecutedVersion,omitempty"`
+	DurableExecutionArn string `json:"DurableExecutionArn,omitempty"` // the execution's ID
+	TenantID            string `json:"TenantId,omitempty"`
 }
 
 // EventPayload is a value as the codec wrote it. Nothing of it is cut off.
@@ -92,6 +102,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 func History(rec *Record) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, again: map[int64]bool{}, going: true}
+		if strings.HasPrefix(rec.Fingerprint, SagaFingerprint) {
+			h.saga = &sagaTeller{teller: h, happened: map[int64]bool{}}
+		}
 		h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
 		for i := range rec.Journal {
 			h.entry(&rec.Journal[i])
@@ -112,6 +125,7 @@ type teller struct {
 	epoch  int64            // of the activation that records, once an entry has told
 	active bool             // it has recorded something since the last InvocationCompleted
 	again  map[int64]bool   // operations whose attempt was lost, and runs again under its number
+	saga   *sagaTeller      // nil for what is no saga
 }
 
 func (h *teller) tell(e Event) {
@@ -162,10 +176,15 @@ func (h *teller) entry(e *Entry) {
 		return
 	}
 	name, sub := names(first)
-	if name == "Park" {
+	switch {
+	case e.Kind == EntryProgress, first.Type == OpInvoke && e.Kind == EntryStart && !e.First,
+		first.Type == OpSignal && e.Kind != EntryTimeout: // its arrival is the event
+		return
+	case name == "Park":
 		h.parked(e, first)
 		return
 	}
+	h.saga.before(e, first)
 	ev := Event{Type: name + suffix(e, first), SubType: sub, At: e.At, Operation: strconv.FormatInt(e.Op, 10), Name: first.Name, Details: details(e, first)}
 	if first.Type == OpCallback && e.Kind == EntryStart {
 		ev.Details.CallbackID = callbackID(h.id, string(e.Payload))
@@ -173,7 +192,9 @@ func (h *teller) entry(e *Entry) {
 	if first.Parent != 0 {
 		ev.Parent = strconv.FormatInt(first.Parent, 10)
 	}
+	h.saga.undoing(&ev, e, first)
 	h.tell(ev)
+	h.saga.after(e, first)
 }
 
 // execution tells what concerns the execution as a whole.
@@ -198,6 +219,15 @@ func (h *teller) execution(e *Entry) {
 		h.completed(e.At, nil)
 	case EntryVerb:
 		h.acted(e, "")
+	case EntrySignal:
+		h.tell(Event{Type: "SignalReceived", At: e.At, Name: e.Subtype, Details: EventDetails{Result: payloadOf(e.Payload)}})
+		h.active = true
+	case EntryTerminate:
+		h.tell(Event{Type: "TerminateRequested", At: e.At, Details: EventDetails{Actor: e.Actor, Reason: e.Reason}})
+		h.active = true
+	case EntryContinued:
+		h.tell(Event{Type: "ExecutionContinued", At: e.At, Details: EventDetails{Input: payloadOf(e.Payload), Run: e.Attempt}})
+		h.active = true
 	}
 }
 
@@ -222,7 +252,7 @@ func (h *teller) acted(e *Entry, target string) {
 	if err != nil {
 		d = &Decision{}
 	}
-	h.tell(Event{Type: "OperatorActed", At: e.At, Name: target, Details: EventDetails{Verb: string(d.Verb), Actor: e.Actor, Reason: e.Reason}})
+	h.tell(Event{Type: "OperatorActed", At: e.At, Name: target, Details: EventDetails{Verb: string(d.Verb), Actor: e.Actor, Reason: e.Reason, Target: target}})
 	h.active = true
 }
 
@@ -234,11 +264,12 @@ func (h *teller) end(head *Head) {
 		ev.Type, ev.Details.Result = "ExecutionSucceeded", payloadOf(head.Result)
 	case StatusTimedOut:
 		ev.Type, ev.Details.Error = "ExecutionTimedOut", errorOf(head.Error)
-	case StatusCancelled:
+	case StatusCancelled, StatusTerminated:
 		ev.Type, ev.Details.Error = "ExecutionStopped", errorOf(head.Error)
 	default:
 		ev.Type, ev.Details.Error = "ExecutionFailed", errorOf(head.Error)
 	}
+	h.saga.end(head)
 	h.active = true
 	h.completed(head.Ended, nil)
 	h.tell(ev)
@@ -258,6 +289,10 @@ func names(first *Entry) (name, sub string) {
 		name, sub = "Park", ""
 	case OpValue:
 		name, sub = "Value", "Value"
+	case OpSignal:
+		name, sub = "Signal", "Signal"
+	case OpInvoke:
+		name, sub = "ChainedInvoke", "ChainedInvoke"
 	default:
 		name, sub = "Step", "Step"
 		if first.Subtype == SubtypeUndo {
@@ -270,9 +305,6 @@ func names(first *Entry) (name, sub string) {
 	return name, sub
 }
 
-// SubtypeUndo marks the steps that undo others: see WithSubtype.
-const SubtypeUndo = "Undo"
-
 // suffix is the last part of an event's type.
 func suffix(e, first *Entry) string {
 	switch e.Kind {
@@ -284,10 +316,17 @@ func suffix(e, first *Entry) string {
 		}
 		return "Succeeded"
 	case EntryCancel:
+		if first.Type == OpInvoke {
+			return "Stopped"
+		}
 		return "Cancelled"
 	case EntryTimeout:
-		if first.Type == OpCallback {
+		if first.Type != OpStep {
 			return "TimedOut"
+		}
+	case EntryFailure:
+		if first.Type == OpInvoke && e.Error != nil && e.Error.Code == "clew/invoke-stopped" {
+			return "Stopped"
 		}
 	}
 	return "Failed"
@@ -305,6 +344,15 @@ func details(e, first *Entry) (d EventDetails) {
 		return d
 	case first.Type == OpCallback && e.Kind == EntryStart:
 		d.Timeout, d.HeartbeatTimeout = first.Timeout.Seconds(), first.Heartbeat.Seconds()
+		return d
+	case first.Type == OpInvoke && e.Kind == EntryStart:
+		if inv, err := fromJSON[invocation](e.Payload); err == nil {
+			d.FunctionName, d.ExecutedVersion, d.DurableExecutionArn, d.TenantID = inv.Definition, inv.Version, inv.ID, inv.Tenant
+			d.Input, d.Timeout = payloadOf(inv.Input), first.Timeout.Seconds()
+		}
+		return d
+	case first.Type == OpInvoke && e.Kind == EntryCancel:
+		d.Error = errorOf(toStored(ErrInvokeStopped))
 		return d
 	case e.Kind == EntryStart || e.Kind == EntryCancel:
 		return d
@@ -352,6 +400,10 @@ func errorOf(e *Error) *EventError {
 		p.ErrorType = "Callback.Timeout"
 	case "clew/callback-heartbeat":
 		p.ErrorType = "Callback.Heartbeat"
+	case "clew/invoke-timeout":
+		p.ErrorType = "Invoke.Timeout"
+	case "clew/invoke-stopped":
+		p.ErrorType = "Invoke.Stopped"
 	default:
 		p.ErrorType = e.Code
 	}

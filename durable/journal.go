@@ -24,7 +24,12 @@ type journal struct {
 	forsaken []string
 	park     *Park  // over what the engine itself parked, until a verb
 	cancel   *Entry // the request to stop, or the deadline that passed
-	length   int64
+
+	signals    map[string][]*Entry // that nobody has received, by name
+	run        int64               // from 1: ContinueAsNew begins another
+	input      []byte              // of a run after the first
+	terminated *Entry              // the request to end without the code
+	outcome    *Entry              // how it will end, once its parent knows
 }
 
 // scopeID names a sequence of positions: those of one parent, on the way in
@@ -52,6 +57,8 @@ type operation struct {
 	typ     OpType
 	subtype string
 	name    string
+	path    string // of names, once its code has come here
+	link    int64
 	first   time.Time // when it started first
 
 	// Steps.
@@ -67,12 +74,14 @@ type operation struct {
 	retryAt  time.Time
 	stopped  bool // its host gave it up in order, which is no crash
 	repeat   bool // the last attempt runs again, under its number
+	progress []byte
 
 	until     time.Time     // end of a wait, timeout of a callback; zero is none
 	heartbeat time.Duration // a callback without one for so long times out; 0 is none
 	beat      time.Time     // the last one
-	key       string        // of a callback's delivery
-	open      int           // operations directly in this context that have not ended
+	key       string        // of the delivery that ends a callback or an invocation
+	invoked   *invocation
+	open      int // operations directly in this context that have not ended
 
 	resolved bool // an operator stated the outcome
 	done     bool
@@ -83,7 +92,7 @@ type operation struct {
 }
 
 func newJournal() journal {
-	return journal{byID: map[opID]*operation{}, counts: map[scopeID]int64{}, byKey: map[string]*operation{}, timed: map[int64]*operation{}, unended: map[int64]*operation{}}
+	return journal{byID: map[opID]*operation{}, counts: map[scopeID]int64{}, byKey: map[string]*operation{}, timed: map[int64]*operation{}, unended: map[int64]*operation{}, signals: map[string][]*Entry{}, run: 1}
 }
 
 // load applies entries read from a store.
@@ -99,7 +108,9 @@ func (j *journal) load(entries []Entry) error {
 
 // apply folds one more entry into the state.
 func (j *journal) apply(e *Entry) error {
-	j.length++
+	if e.Kind == EntryTerminate || e.Kind == EntryVerb && abandons(e) {
+		j.terminated = e
+	}
 	if e.Op == 0 {
 		return j.applyToExecution(e)
 	}
@@ -129,7 +140,7 @@ func (j *journal) applyToExecution(e *Entry) error {
 		}
 	case EntrySuspended:
 		for _, op := range j.unended {
-			if op.running && op.epoch == e.Epoch {
+			if (op.running || op.typ == OpInvoke) && op.epoch == e.Epoch {
 				op.stopped = true
 			}
 		}
@@ -138,6 +149,13 @@ func (j *journal) applyToExecution(e *Entry) error {
 		return json.Unmarshal(e.Payload, j.park)
 	case EntryVerb:
 		return j.act(e)
+	case EntrySignal:
+		j.signals[e.Subtype] = append(j.signals[e.Subtype], e)
+	case EntryContinued:
+		*j = newJournal()
+		j.run, j.input = int64(e.Attempt), e.Payload
+	case EntryOutcome:
+		j.outcome = e
 	}
 	return nil
 }
@@ -186,7 +204,7 @@ func (op *operation) nextAttempt() int {
 
 func (j *journal) add(e *Entry) {
 	id := opID{scopeID{e.Parent, e.Scope, e.Pos >> branchShift}, e.Pos & (1<<branchShift - 1)}
-	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, first: e.At}
+	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, path: e.path, link: e.Link, first: e.At}
 	j.ops = append(j.ops, op)
 	j.byID[id] = op
 	j.counts[id.scopeID] = max(j.counts[id.scopeID], id.pos)
@@ -205,6 +223,10 @@ func (j *journal) add(e *Entry) {
 		op.heartbeat, op.beat = e.Heartbeat, e.At
 		j.byKey[op.key] = op
 		j.open++
+	case e.Type == OpSignal && e.Kind == EntryStart && e.Timeout > 0:
+		op.until = e.At.Add(e.Timeout)
+	case e.Type == OpInvoke && e.Kind == EntryStart:
+		j.addInvoked(op, e)
 	}
 	if !op.deadline().IsZero() {
 		j.timed[op.num] = op
@@ -218,8 +240,18 @@ func (j *journal) advance(op *operation, e *Entry) {
 		op.attempt, op.running, op.repeat, op.stopped = e.Attempt, e.Attempt > 0, false, false
 		op.since, op.timeout, op.epoch = e.At, e.Timeout, e.Epoch
 		return
+	case EntryProgress:
+		op.progress = e.Payload
+		return
 	case EntryResult, EntryVerb:
+		if e.Retry { // a poll after which the condition does not hold
+			op.running, op.lost, op.payload, op.retryAt = false, 0, e.Payload, e.At.Add(e.Delay)
+			return
+		}
 		op.finish(e)
+		if op.typ == OpSignal {
+			op.payload = j.takeSignal(op.name, e.Delivery)
+		}
 	case EntryFailure, EntryTimeout, EntryLost:
 		op.unknown, op.rejected = e.Kind != EntryFailure, e.NoEffect
 		op.doubt = op.doubt || !e.NoEffect

@@ -60,15 +60,16 @@ func needActor(verb, actor, reason string) error {
 // check tells whether the decision is possible on h.
 func (d *Decision) check(h *Head) error {
 	if h.Status != StatusParked || h.Park == nil {
-		possible := []Verb{"cancel"}
+		possible := []Verb{"cancel", "terminate"}
 		if h.Status.Ended() {
 			possible = nil
 		}
 		return &VerbError{ID: h.ID, Verb: d.Verb, State: h.Status.String(), Possible: possible}
 	}
 	switch {
+	case d.Verb == VerbAbandon:
 	case !slices.Contains(h.Park.Verbs, d.Verb):
-		return &VerbError{ID: h.ID, Verb: d.Verb, State: "parked: " + string(h.Park.Reason), Possible: h.Park.Verbs}
+		return &VerbError{ID: h.ID, Verb: d.Verb, State: "parked: " + string(h.Park.Reason), Possible: append(slices.Clone(h.Park.Verbs), VerbAbandon)}
 	case d.Verb == VerbResolve && (len(d.Output) > 0) == d.NoEffect:
 		return fmt.Errorf("%w: resolve states either the operation's output or that it had no effect", ErrInvalid)
 	case len(d.Output) > 0 && !json.Valid(d.Output):

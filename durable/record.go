@@ -220,4 +220,5 @@ const (
 	VerbRetry   Verb = "retry"   // new attempts for the parked operation
 	VerbResolve Verb = "resolve" // states the outcome of an operation in doubt
 	VerbResume  Verb = "resume"  // goes on, after a deploy
+	VerbAbandon Verb = "abandon" // ends it as it stands, with all effects; always possible
 )

@@ -24,6 +24,17 @@ type stepOptions struct {
 	link        int64
 	report      *StepReport
 	codec       Codec
+	heartbeat   time.Duration
+}
+
+func stepOptionsOf(opts []StepOption, base Retry) *stepOptions {
+	o := &stepOptions{timeout: DefaultTimeout}
+	for _, opt := range opts {
+		opt(o)
+	}
+	o.timeout = min(o.timeout, longest)
+	o.retry = o.retry.Or(base)
+	return o
 }
 
 // WithRetry sets the retry policy; fields left zero keep DefaultRetry's.
@@ -98,12 +109,12 @@ type StepInfo struct {
 	Attempt   int    // from 1
 }
 
-type stepInfoKey struct{}
-
 // StepInfoFrom returns what the context of a step's body carries.
 func StepInfoFrom(ctx context.Context) (StepInfo, bool) {
-	info, ok := ctx.Value(stepInfoKey{}).(StepInfo)
-	return info, ok
+	if at := attemptOf(ctx); at != nil {
+		return at.info, true
+	}
+	return StepInfo{}, false
 }
 
 // Step runs fn durably: once it has returned a result, that result is what
@@ -122,14 +133,9 @@ func StepInfoFrom(ctx context.Context) (StepInfo, bool) {
 // The result must encode as JSON within Options.MaxPayload. The returned
 // value is the stored form, on the first run as on replays.
 func Step[T any](ctx *Context, name string, fn func(context.Context) (T, error), opts ...StepOption) (T, error) {
-	o := stepOptions{timeout: DefaultTimeout}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	o.timeout = min(o.timeout, longest)
-	o.retry = o.retry.Or(DefaultRetry())
+	o := stepOptionsOf(opts, DefaultRetry())
 	limit := ctx.a.eng.opts.MaxPayload
-	op, path, payload, err := ctx.step(name, &o, func(c context.Context) ([]byte, error) {
+	op, path, payload, err := ctx.step(name, o, func(c context.Context) ([]byte, error) {
 		v, err := fn(c)
 		if err != nil {
 			return nil, err
@@ -170,11 +176,15 @@ type stepRun struct {
 	o    *stepOptions
 	a    *activation
 	body func(context.Context) ([]byte, error)
+
+	// Guarded by the activation's mutex.
+	unsaid []byte    // progress that is not recorded
+	said   time.Time // when progress was recorded last
 }
 
 func (c *Context) step(name string, o *stepOptions, body func(context.Context) ([]byte, error)) (*operation, string, []byte, error) {
-	if o.timeout <= 0 {
-		return nil, "", nil, Permanent(fmt.Errorf("%w: step %q has timeout %v: every attempt needs one above zero", ErrInvalid, name, o.timeout))
+	if o.timeout <= 0 || o.heartbeat < 0 {
+		return nil, "", nil, Permanent(fmt.Errorf("%w: step %q has timeout %v and heartbeat %v: every attempt needs a timeout above zero", ErrInvalid, name, o.timeout, o.heartbeat))
 	}
 	k, err := c.begin(OpStep, o.subtype, name, o.link)
 	if err != nil {

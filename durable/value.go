@@ -49,15 +49,22 @@ func recorded[T any](ctx *Context, name string, value func() T) (T, error) {
 		return zero, err
 	}
 	defer k.end()
-	a := ctx.a
+	return record(k, value)
+}
+
+// record is recorded for an operation that has its place.
+func record[T any](k *call, value func() T) (T, error) {
+	var zero T
+	a := k.c.a
 	a.mu.Lock()
 	switch {
 	case k.op != nil:
-	case ctx.reached() != nil:
+	case k.c.reached() != nil:
 		k.recordCancelled()
 	default:
 		e := k.entry(EntryResult)
-		if e.Payload, err = json.Marshal(value()); err != nil { // none of the above can fail
+		var err error
+		if e.Payload, err = json.Marshal(value()); err != nil { // no value of these can fail
 			a.mu.Unlock()
 			return zero, err
 		}
@@ -68,5 +75,5 @@ func recorded[T any](ctx *Context, name string, value func() T) (T, error) {
 		return zero, a.stopped(k.op)
 	}
 	a.mu.Unlock()
-	return decodeResult[T](ctx, nil, k.op, k.path, k.op.payload)
+	return decodeResult[T](k.c, nil, k.op, k.path, k.op.payload)
 }

@@ -300,6 +300,9 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		return err
 	})
 	switch {
+	case errors.Is(err, ErrEnded):
+		e.expire(ctx, id)
+		return nil, err
 	case err != nil && settled(err): // somebody else was quicker
 		e.mu.Lock()
 		e.reach = max(1, e.reach/2)
@@ -323,6 +326,18 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 	e.skip[id] = at.Add(e.opts.Lease)
 	e.mu.Unlock()
 	return nil, err
+}
+
+// expire deletes an execution that has ended and been kept for as long as its
+// start asked for.
+func (e *Engine) expire(ctx context.Context, id string) {
+	rec, err := e.store.Load(ctx, id, LoadHead)
+	if err != nil || rec.Retention == 0 || now().Before(rec.Ended.Add(rec.Retention)) {
+		return
+	}
+	if err := e.store.Delete(ctx, id); err != nil && !settled(err) {
+		e.opts.Logger.Warn("deleting an execution failed, will repeat", "execution", id, "error", err)
+	}
 }
 
 // parkUnreadable parks an execution whose journal contradicts itself, without

@@ -148,7 +148,7 @@ func (p *plan[In]) fingerprint() string {
 	for _, s := range p.steps {
 		fmt.Fprintf(h, "%d:%s:%v;", len(s.name), s.name, s.class)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	return durable.SagaFingerprint + hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // BuildError lists every mistake in a declaration, each with file and line

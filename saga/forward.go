@@ -79,7 +79,7 @@ func (r *run[In]) attempt(ctx *durable.Context, t *try[In]) (json.RawMessage, er
 		opts = append(opts, durable.StopWhenUnknown())
 	}
 	if t.class == pivot {
-		opts = append(opts, durable.PointOfNoReturn(), durable.WithSubtype("Pivot", 0))
+		opts = append(opts, durable.PointOfNoReturn(), durable.WithSubtype(durable.SubtypePivot, 0))
 	}
 	if t.key != "" {
 		opts = append(opts, durable.WithKey(t.key, t.since))
@@ -244,7 +244,7 @@ func (r *run[In]) ask(ctx *durable.Context, t *try[In]) (verdict, error) {
 		vctx := r.context(c)
 		vctx.key = t.key
 		return t.verify(vctx, r.input())
-	}, durable.WithRetry(patient()), durable.WithSubtype("Verify", t.order), durable.AfterBodies())
+	}, durable.WithRetry(patient()), durable.WithSubtype(durable.SubtypeVerify, t.order), durable.AfterBodies())
 	var failed *durable.StepError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, durable.ErrSuspended) {
 		mustNotHappen(err)

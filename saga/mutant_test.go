@@ -28,7 +28,7 @@ var mutants = []mutation{
 		"	if t.class != undoable {\n		return\n	}", "	if t.class != undoable || !ranHere[t.name] {\n		return\n	}",
 		"TestCrashRejectedAtPivot"},
 	{"ignores a cancel accepted during a step", "durable/activation.go",
-		"		if a.journal.cancel == nil {\n			e.Kind, e.Payload = EntryCancel, nil\n			a.append(e)\n		}", "",
+		"	case d.Key != terminateKey && a.journal.cancel == nil:\n		e.Kind = EntryCancel\n		a.append(e)\n", "",
 		"TestCrashCancelledDuringStep"},
 	{"runs a pivot over a cancel acknowledged before it", "durable/attempt.go",
 		"write{ifSeen: true, unlessCancelled: !s.c.shielded, status", "write{status",

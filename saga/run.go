@@ -161,7 +161,7 @@ func (r *run[In]) undo(ctx *durable.Context, a compensate.Action[standing[In]], 
 	for {
 		var rep durable.StepReport
 		opts := append(set.options(patient()),
-			durable.WithSubtype("Undo", a.Order), durable.WithKey(key, since), durable.WithKeyLifetime(set.keyLifetime), durable.WithReport(&rep))
+			durable.WithSubtype(durable.SubtypeUndo, a.Order), durable.WithKey(key, since), durable.WithKeyLifetime(set.keyLifetime), durable.WithReport(&rep))
 		_, err := durable.Step(ctx, a.Name, body, opts...)
 		var failed *durable.StepError
 		switch {

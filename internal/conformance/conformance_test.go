@@ -70,6 +70,7 @@ func act(ctx context.Context, e *durable.Engine, name string, actions []action) 
 			}
 		}
 		time.Sleep(time.Duration(a.Delay * float64(time.Second)))
+		settle(ctx, e)
 		switch a.Operation {
 		case "success":
 			_ = e.CompleteCallback(ctx, id, a.Payload) // what comes of it, the history tells
@@ -79,6 +80,18 @@ func act(ctx context.Context, e *durable.Engine, name string, actions []action) 
 		case "heartbeat":
 			_ = e.HeartbeatCallback(ctx, id)
 		}
+	}
+}
+
+// settle waits until the execution has taken in what was done before and waits
+// again, which on a busy machine takes longer than the delays say.
+func settle(ctx context.Context, e *durable.Engine) {
+	for ctx.Err() == nil {
+		rec, err := e.Store().Load(ctx, "x", durable.LoadHead)
+		if err != nil || rec.Status != durable.StatusRunning && rec.Delivered == rec.Seen {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *config) engine(ctx context.Context, n int, store durable.Store) error {
 // start starts an execution, or finds it started, and waits for its end. An
 // engine that is killed meanwhile begins again with its first.
 func start(ctx context.Context, e *durable.Engine, chain, trip interface {
-	Start(context.Context, *durable.Engine, string, string) (*durable.Execution[string], error)
+	Start(context.Context, *durable.Engine, string, string, ...durable.StartOption) (*durable.Execution[string], error)
 }, n int) {
 	def := chain
 	if n%2 == 1 {

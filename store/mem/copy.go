@@ -2,6 +2,7 @@ package mem
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ func plain(t time.Time) time.Time { return t.Round(0).UTC() }
 func copyIdentity(i durable.Identity) durable.Identity {
 	i.Input, i.Digest = bytes.Clone(i.Input), bytes.Clone(i.Digest)
 	i.Created, i.Deadline = plain(i.Created), plain(i.Deadline)
+	i.Tags, i.Trace = maps.Clone(i.Tags), maps.Clone(i.Trace)
 	return i
 }
 

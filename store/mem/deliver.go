@@ -50,7 +50,7 @@ func (r *row) refuse(d *durable.Delivery) error {
 		full = false // takes no place
 	}
 	switch {
-	case !r.open[d.Key]:
+	case !r.open[d.Key] && d.Kind != durable.DeliverSignal:
 		return durable.ErrNotOpen
 	case full:
 		return durable.ErrInboxFull

@@ -109,9 +109,7 @@ func (s *Store) heads(q *durable.ListQuery) []durable.Head {
 	defer s.mu.Unlock()
 	var heads []durable.Head
 	for id, r := range s.rows {
-		if id > q.Cursor &&
-			(q.Definition == "" || q.Definition == r.Definition) &&
-			(len(q.Statuses) == 0 || slices.Contains(q.Statuses, r.Status)) {
+		if id > q.Cursor && q.Matches(&r.Head) {
 			heads = append(heads, r.Head)
 		}
 	}

@@ -115,8 +115,11 @@ func (r *row) commit(c *durable.Commit) ([]durable.Delivery, error) {
 // apply writes a commit that was accepted. The row owns c from here on.
 func (r *row) apply(c *durable.Commit) {
 	r.Seq = c.Seq
+	if c.Anew {
+		r.journal = nil
+	}
 	r.journal = append(r.journal, c.Entries...)
-	r.Revision = int64(len(r.journal))
+	r.Revision += int64(len(c.Entries))
 	r.Seen = max(r.Seen, c.Seen)
 	r.inbox = r.after(r.Seen)
 	for _, key := range c.Open {
@@ -136,7 +139,7 @@ func (r *row) apply(c *durable.Commit) {
 			r.Lease, r.Due = c.Lease, c.Lease
 		}
 	case c.Status.Ended():
-		r.Due, r.Ended = time.Time{}, c.Now
+		r.Due, r.Ended = c.Due, c.Now
 		clear(r.open)
 		clear(r.heartbeats)
 	default:

@@ -1,0 +1,65 @@
+package durable
+
+// SagaFingerprint is what the fingerprints of sagas' definitions begin with.
+// Histories of their executions tell what the journal means for a saga:
+// SagaRejected, SagaCommitted, UnwindStarted, UnwindCompleted, and of undos,
+// which step they undo and whether it was in doubt.
+const SagaFingerprint = "saga:"
+
+// Subtypes by which histories know what a step is to a saga: see WithSubtype.
+const (
+	SubtypeUndo   = "Undo"
+	SubtypePivot  = "Pivot"
+	SubtypeVerify = "Verify"
+)
+
+// sagaTeller adds a saga's events to a history. Its methods do nothing on nil.
+type sagaTeller struct {
+	*teller
+	happened  map[int64]bool // forward operations that have a result
+	unwinding bool
+	committed bool
+}
+
+// before tells what comes before the event of an entry.
+func (s *sagaTeller) before(e, first *Entry) {
+	if s != nil && !s.unwinding && first.Type == OpStep && first.Subtype == SubtypeUndo {
+		s.unwinding = true
+		s.tell(Event{Type: "UnwindStarted", At: e.At})
+	}
+}
+
+// undoing completes the event of an undo.
+func (s *sagaTeller) undoing(ev *Event, e, first *Entry) {
+	if s != nil && e.First && first.Subtype == SubtypeUndo {
+		ev.Details.InDoubt = !s.happened[first.Link]
+	}
+}
+
+// after tells what follows from the event of an entry.
+func (s *sagaTeller) after(e, first *Entry) {
+	if s == nil || first.Type != OpStep || first.Scope != ScopeForward {
+		return
+	}
+	switch {
+	case e.Kind == EntryResult && !e.Retry:
+		s.happened[e.Op] = true
+		if first.Subtype == SubtypePivot {
+			s.committed = true
+			s.tell(Event{Type: "SagaCommitted", At: e.At})
+		}
+	case e.Kind == EntryFailure && !e.Retry && e.NoEffect && (e.Error == nil || e.Error.Code != "clew/key-expired"):
+		s.tell(Event{Type: "SagaRejected", At: e.At, Name: first.Name, Details: EventDetails{Error: errorOf(e.Error)}})
+	}
+}
+
+// end tells how the saga ended, before its execution does.
+func (s *sagaTeller) end(head *Head) {
+	switch {
+	case s == nil || head.Status == StatusTerminated:
+	case s.unwinding:
+		s.tell(Event{Type: "UnwindCompleted", At: head.Ended})
+	case head.Status == StatusSucceeded && !s.committed:
+		s.tell(Event{Type: "SagaCommitted", At: head.Ended})
+	}
+}
