@@ -47,7 +47,7 @@ bench:
 	$(GO) run ./internal/bench
 
 build:
-	$(GO) build -o bin/ ./cmd/clew ./examples/payments
+	$(GO) build -o bin/ ./cmd/clew ./cmd/clewvet ./examples/payments
 
 clean:
 	rm -rf bin

@@ -114,10 +114,13 @@ func ExampleEngine_Cancel() {
 			return 0, ctx.Err()
 		})
 		if errors.Is(err, durable.ErrCancelled) {
-			_, _ = durable.Step(ctx.Unwinding(), "tidy up", func(context.Context) (int, error) {
+			_, failed := durable.Step(ctx.Unwinding(), "tidy up", func(context.Context) (int, error) {
 				fmt.Println("tidied up")
 				return 0, nil
 			})
+			if failed != nil {
+				return "", failed
+			}
 		}
 		return "", err
 	})
