@@ -17,14 +17,15 @@ import (
 
 func TestMistakes(t *testing.T) {
 	for u, says := range map[string]string{
-		"orders.db":                      "sqlite:PATH",
-		"redis:orders":                   "dynamodb:TABLE",
-		"sqlite:no/such.db":              "no/such.db",
-		"dynamodb:?region=eu-central-1":  "names no table",
-		"dynamodb:orders?regoin=eu":      "regoin",
-		"dynamodb:orders?region=%zz":     "invalid URL escape",
-		"dynamodb:":                      "sqlite:PATH",
-		"dynamodb:orders?endpoint=x&y=z": "y",
+		"orders.db":                     "sqlite:PATH",
+		"redis:orders":                  "dynamodb:TABLE",
+		"sqlite:no/such.db":             "no/such.db",
+		"dynamodb:?region=eu-central-1": "names no table",
+		"dynamodb:orders?regoin=eu":     "regoin",
+		"dynamodb:orders?region=%zz":    "invalid URL escape",
+		"dynamodb:":                     "sqlite:PATH",
+		"dynamodb:orders?endpoint=x":    "is no URL",
+		"dynamodb:orders?y=z":           "unknown parameter \"y\"",
 	} {
 		_, _, err := Open(u)
 		if err == nil || !strings.Contains(err.Error(), says) {

@@ -64,7 +64,7 @@ func call[In, Out any](ctx context.Context, c *caller, action string, in *In, do
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w, after: %w", context.Cause(ctx), explain(c.table, action, err))
+			return nil, fmt.Errorf("%w: given up: %w", explain(c.table, action, err), context.Cause(ctx))
 		}
 	}
 }
@@ -79,14 +79,22 @@ func passes(err error) bool {
 	if !errors.As(err, &api) {
 		return !isSigning(err) // no answer, or none that can be read
 	}
+	if throttles[api.ErrorCode()] {
+		return true
+	}
 	switch api.ErrorCode() {
-	case "ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
-		"TooManyRequestsException", "SlowDown", "InternalServerError", "InternalFailure", "ServiceUnavailable",
-		"ReplicatedWriteConflictException", "TransactionConflictException", "LimitExceededException", "RequestTimeout":
+	case "InternalServerError", "InternalFailure", "ServiceUnavailable", "RequestTimeout",
+		"ReplicatedWriteConflictException", "TransactionConflictException":
 		return true
 	}
 	var response *smithyhttp.ResponseError
 	return errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusInternalServerError
+}
+
+// throttles are the ways in which the service asks to slow down.
+var throttles = map[string]bool{
+	"ProvisionedThroughputExceededException": true, "ThrottlingException": true, "Throttling": true,
+	"RequestLimitExceeded": true, "TooManyRequestsException": true, "SlowDown": true, "LimitExceededException": true,
 }
 
 // refused returns the item that failed a condition; found is false when err is

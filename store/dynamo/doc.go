@@ -72,9 +72,9 @@
 //	no permission, no or expired credentials     durable.ErrStoreBroken
 //	execution or table of a newer clew           durable.ErrStoreBroken, and nothing is changed
 //	damaged item                                 durable.ErrStoreBroken
-//	throttled, unreachable until ctx ended       the context's error and the last cause
+//	throttled, failing or unreachable            the context's error and the last cause, once ctx has ended
 //	something out of DynamoDB's range            durable.ErrInvalid
 //
-// Each ErrStoreBroken names the table and the action, and says what to do. The
-// engine tries on meanwhile, and goes on when the cause has ended.
+// Each of them names the table and the action, and says what to do. The engine
+// tries on meanwhile, and goes on when the cause has ended.
 package dynamo

@@ -33,6 +33,10 @@ func TestExplain(t *testing.T) {
 		{"ValidationException", "The table does not have the specified index: due", "CreateTable", true},
 		{"ValidationException", "Item size has exceeded the maximum allowed size", "UpdateItem", false},
 		{"Unheard", "of", "UpdateItem", false},
+		{"ThrottlingException", "Rate exceeded", "quota", false},
+		{"ProvisionedThroughputExceededException", "The level of configured throughput was exceeded", "shards", false},
+		{"InternalServerError", "Internal server error", "Health Dashboard", false},
+		{"TransactionConflictException", "Transaction is ongoing for the item", "UpdateItem", false},
 	} {
 		cause := &smithy.GenericAPIError{Code: c.code, Message: c.message}
 		err := explain("orders", "UpdateItem", cause)
@@ -43,6 +47,21 @@ func TestExplain(t *testing.T) {
 	}
 	missing := explain("orders", "GetItem", &types.ResourceNotFoundException{Message: aws.String("Requested resource not found")})
 	wantBroken(t, missing, "orders", "GetItem", "does not exist", "region")
+}
+
+// TestUnreachable: a region that there is not, and a service that is not there,
+// are a line without an answer. It may come back, so nothing is broken for the
+// engine, but a person who waits for it reads what to check.
+func TestUnreachable(t *testing.T) {
+	nowhere := dynamodb.New(dynamodb.Options{Region: "eu-nowhere-9", Credentials: credentials.NewStaticCredentialsProvider("id", "secret", ""),
+		HTTPClient: &breaker{fault: fixed(&fault{message: "lookup dynamodb.eu-nowhere-9.amazonaws.com: no such host"})}})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := Open(ctx, nowhere, Options{Table: "orders"})
+	wantSays(t, err, "orders", "DescribeTable", "check the region, the endpoint", "no such host", "given up")
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, durable.ErrStoreBroken) {
+		t.Errorf("got %v, want the deadline, and no store that needs repair", err)
+	}
 }
 
 // TestUnconfigured: what the SDK says when it cannot even ask.
@@ -115,7 +134,7 @@ func TestGivesUpWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := s.Claim(ctx, &durable.Claim{ID: "a", Owner: "w", Now: now, Lease: late})
-	wantSays(t, err, "orders", "UpdateItem", "slow down")
+	wantSays(t, err, "orders", "UpdateItem", "slow down", "quota")
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, durable.ErrStoreBroken) {
 		t.Errorf("got %v, want the deadline, and nothing for a person", err)
 	}
@@ -134,7 +153,7 @@ func TestOpenExplains(t *testing.T) {
 	if _, err := client.CreateTable(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
-	says := []string{opts.Table, "the keys of its index due are (g, sk), want (g, d)", "it has no index attention on (a, pk)"}
+	says := []string{opts.Table, "Table: it ", "the keys of its index due are (g, sk), want (g, d)", "it has no index attention on (a, pk)"}
 	_, err = Open(t.Context(), client, opts)
 	wantBroken(t, err, says...)
 	wantBroken(t, CreateTable(t.Context(), client, opts), says...)
@@ -234,7 +253,7 @@ func TestNewerVersion(t *testing.T) {
 		}
 	}
 	raise(pkOf("a"), skHead)
-	ctx, says := t.Context(), []string{opts.Table, `"a"`, "newer clew", "deploy"}
+	ctx, says := t.Context(), []string{opts.Table, `reading execution "a"`, "newer clew", "deploy"}
 	_, err := s.Claim(ctx, &durable.Claim{ID: "a", Owner: "w", Now: late, Lease: late})
 	wantBroken(t, err, says...)
 	_, err = s.Load(ctx, "a", durable.LoadHead)
@@ -264,5 +283,5 @@ func TestNewerVersion(t *testing.T) {
 
 	raise(settingsPK, settingsSK)
 	_, err = Open(ctx, client, opts)
-	wantBroken(t, err, opts.Table, "newer clew", "deploy")
+	wantBroken(t, err, opts.Table, "reading its settings", "newer clew", "deploy")
 }

@@ -40,7 +40,7 @@ func (s *Store) decodeHead(m item) (*head, error) {
 	r := &reader{item: m}
 	id := idOf(r.text(aPK))
 	if f := r.int(aFormat); f > format {
-		return nil, broken(s.table, "execution %q was written by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", id, f, format)
+		return nil, broken(s.table, fmt.Sprintf("reading execution %q", id), "it was written by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
 	}
 	h := &head{
 		creator: r.text(aCreator), prior: durable.Status(r.int(aPrior)), nextSafe: r.int(aNextSafe), nextCrashes: r.int(aNextCrashes), spilled: r.int(aSpilled),
@@ -60,7 +60,7 @@ func (s *Store) decodeHead(m item) (*head, error) {
 	h.readLists(r)
 	h.readBill(r)
 	if r.err != nil {
-		return nil, broken(s.table, "the head of execution %q is damaged (%v): restore it from a backup", id, r.err)
+		return nil, broken(s.table, fmt.Sprintf("reading execution %q", id), "its head is damaged (%v): restore it from a backup", r.err)
 	}
 	return h, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,12 +24,19 @@ var outage = flag.Duration("outage", 0, "length of the outages, in TestOutage wi
 type fault struct {
 	status        int
 	code, message string
+	remedy        string // that a person must read
 }
 
 // breaker is a line to the service that can be broken.
 type breaker struct {
 	line  dynamodb.HTTPClient
-	fault atomic.Pointer[fault]
+	fault *atomic.Pointer[fault]
+}
+
+func fixed(f *fault) *atomic.Pointer[fault] {
+	p := &atomic.Pointer[fault]{}
+	p.Store(f)
+	return p
 }
 
 func (b *breaker) Do(r *http.Request) (*http.Response, error) {
@@ -52,7 +60,7 @@ type fleet struct {
 
 func newFleet(t *testing.T, def durable.Registrable, opts durable.Options) *fleet {
 	t.Helper()
-	f := &fleet{breaker: &breaker{line: http.DefaultClient}}
+	f := &fleet{breaker: &breaker{line: http.DefaultClient, fault: fixed(nil)}}
 	client := dynamolocal.Client(t, func(o *dynamodb.Options) { o.HTTPClient = f.breaker })
 	table := newTable(t, client)
 	f.table = table.Table
@@ -118,8 +126,12 @@ func (f *fleet) breaks(t *testing.T, n int, def *durable.Definition[string, stri
 	f.fault.Store(why)
 	close(goOn)
 	time.Sleep(long)
-	if why.code != "" {
-		wantSays(t, f.engines[0].Health(time.Minute), f.table, why.message)
+	if why.remedy != "" {
+		err := f.engines[0].Health(time.Minute)
+		wantSays(t, err, why.message, why.remedy)
+		if action := regexp.MustCompile("table " + f.table + ": (PutItem|UpdateItem|GetItem|Query): "); err == nil || !action.MatchString(err.Error()) {
+			t.Errorf("got %v, want it to name table and action", err)
+		}
 	}
 	f.fault.Store(nil)
 	for _, x := range all {
@@ -144,15 +156,15 @@ func (f *fleet) breaks(t *testing.T, n int, def *durable.Definition[string, stri
 // minutes are ten leases of the default; here the lease is shorter.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	opts, long := durable.Options{Lease: 6 * time.Second}, 8*time.Second
+	opts, long, why := durable.Options{Lease: 6 * time.Second}, 8*time.Second, &fault{message: "connection refused"}
 	if *outage > 0 {
-		opts, long = durable.Options{}, *outage
+		opts, long, why.remedy = durable.Options{}, *outage, textUnreached
 	}
 	const n = 20
 	var bodies atomic.Int64
 	inBody, goOn := make(chan struct{}, 1000), make(chan struct{})
 	def := patient(&bodies, inBody, goOn)
-	newFleet(t, def, opts).breaks(t, n, def, inBody, goOn, &fault{message: "connection refused"}, long)
+	newFleet(t, def, opts).breaks(t, n, def, inBody, goOn, why, long)
 	if got := bodies.Load(); got != 3*n {
 		t.Errorf("%d bodies ran, want %d", got, 3*n)
 	}
@@ -163,12 +175,12 @@ func TestOutage(t *testing.T) {
 // and nothing parks.
 func TestCauses(t *testing.T) {
 	for name, why := range map[string]fault{
-		"no permission":       {400, "AccessDeniedException", "is not authorized to perform: dynamodb:UpdateItem"},
-		"expired credentials": {400, "ExpiredTokenException", "The security token included in the request is expired"},
-		"wrong region":        {400, "UnrecognizedClientException", "The security token included in the request is invalid"},
-		"no table":            {400, "ResourceNotFoundException", "Requested resource not found"},
-		"throttling":          {400, "ThrottlingException", "Rate of requests exceeds the allowed throughput"},
-		"internal error":      {500, "InternalServerError", "Internal server error"},
+		"no permission":       {400, "AccessDeniedException", "is not authorized to perform: dynamodb:UpdateItem", textDenied},
+		"expired credentials": {400, "ExpiredTokenException", "The security token included in the request is expired", textExpired},
+		"wrong region":        {400, "UnrecognizedClientException", "The security token included in the request is invalid", textCredentials},
+		"no table":            {400, "ResourceNotFoundException", "Requested resource not found", textNoTable},
+		"throttling":          {400, "ThrottlingException", "Rate of requests exceeds the allowed throughput", textThrottled},
+		"internal error":      {500, "InternalServerError", "Internal server error", textUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -70,7 +70,7 @@ func CreateTable(ctx context.Context, client TableAPI, opts Options) error {
 		return err
 	}
 	if differs := compare(table); differs != "" {
-		return broken(s.table, "exists, and is not a table of clew: %s: choose another name", differs)
+		return broken(s.table, "CreateTable", "it exists, and is not a table of clew: %s: choose another name", differs)
 	}
 	if !made && opts.DeletionProtection && !aws.ToBool(table.DeletionProtectionEnabled) {
 		in := &dynamodb.UpdateTableInput{TableName: &s.table, DeletionProtectionEnabled: aws.Bool(true)}
@@ -178,10 +178,10 @@ func (s *Store) check(ctx context.Context) error {
 		return err
 	}
 	if table.TableStatus == types.TableStatusCreating || table.TableStatus == types.TableStatusDeleting {
-		return broken(s.table, "it is %s: wait until it is ACTIVE", table.TableStatus)
+		return broken(s.table, "DescribeTable", "it is %s: wait until it is ACTIVE", table.TableStatus)
 	}
 	if differs := compare(table); differs != "" {
-		return broken(s.table, "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
+		return broken(s.table, "DescribeTable", "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
 	}
 	return s.readSettings(ctx)
 }
@@ -197,9 +197,9 @@ func (s *Store) readSettings(ctx context.Context) error {
 	f, shards := r.int(aFormat), r.int(aShards)
 	switch {
 	case r.err != nil:
-		return broken(s.table, "its settings are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
+		return broken(s.table, "reading its settings", "they are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
 	case f > format:
-		return broken(s.table, "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
+		return broken(s.table, "reading its settings", "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
 	case shards > s.shards.Load() || shards > 0 && s.looked.Load() == 0:
 		s.shards.Store(min(shards, maxShards))
 	}
