@@ -75,7 +75,17 @@ func carry(t *testing.T, p plan) (*run, *verdict) {
 // TestFaults: one linear history for each execution, nothing acknowledged
 // lost, nothing twice that may be once, no undo missing.
 func TestFaults(t *testing.T) {
-	_, v := carry(t, usual(t))
+	p := usual(t)
+	r, v := carry(t, p)
+	counts := r.proxy.Counts()
+	for fault, rate := range p.Rates {
+		if counts[fault] == 0 {
+			t.Errorf("no request was %s, of which there should be %g %%", fault, 100*rate)
+		}
+	}
+	if r.kills == 0 || r.freezes == 0 || v.takeovers == 0 {
+		t.Errorf("%d kills, %d freezes, %d takeovers, want some of each", r.kills, r.freezes, v.takeovers)
+	}
 	for _, violation := range append(v.violations, v.unfinished...) {
 		t.Error(violation)
 	}

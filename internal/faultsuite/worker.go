@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,8 +142,9 @@ type ack struct {
 	GivenUp    string `json:",omitempty"` // what was refused, when it was the caller's own
 }
 
-// witness is a store that notes what was acknowledged, and whose clock is
-// wrong.
+// witness is a store that notes what was acknowledged, and at which the
+// engine's clock is wrong: every time that goes through is shifted, those in
+// journals too.
 type witness struct {
 	durable.Store
 	direct durable.Store // past the proxy
@@ -164,23 +166,54 @@ func (w *witness) note(a ack) {
 	}
 }
 
-func (w *witness) shift(t *time.Time) {
-	if !t.IsZero() {
-		*t = t.Add(w.skew)
+// away tells the world the engine's times.
+func (w *witness) away(times ...*time.Time) { shift(w.skew, times) }
+
+// back tells the engine the world's times.
+func (w *witness) back(times ...*time.Time) { shift(-w.skew, times) }
+
+func shift(by time.Duration, times []*time.Time) {
+	for _, t := range times {
+		if !t.IsZero() {
+			*t = t.Add(by)
+		}
+	}
+}
+
+func (w *witness) entriesAway(entries []durable.Entry) []durable.Entry {
+	entries = slices.Clone(entries)
+	for i := range entries {
+		w.away(&entries[i].At)
+	}
+	return entries
+}
+
+func (w *witness) recordBack(rec *durable.Record) {
+	w.back(&rec.Created, &rec.Deadline, &rec.Lease, &rec.Due)
+	for i := range rec.Journal {
+		w.back(&rec.Journal[i].At)
+	}
+	w.deliveriesBack(rec.Inbox)
+}
+
+func (w *witness) deliveriesBack(deliveries []durable.Delivery) {
+	for i := range deliveries {
+		w.back(&deliveries[i].Now)
 	}
 }
 
 func (w *witness) Create(ctx context.Context, c *durable.Create) error {
 	own := *c
-	w.shift(&own.Due)
+	w.away(&own.Now, &own.Created, &own.Deadline, &own.Due)
 	if c.First != nil {
 		first := *c.First
-		w.shift(&first.Lease)
+		w.away(&first.Now, &first.Lease, &first.Due)
+		first.Entries = w.entriesAway(first.Entries)
 		own.First = &first
 	}
 	err := w.Store.Create(ctx, &own)
 	if err == nil && c.First != nil {
-		w.note(ack{ID: c.ID, Epoch: 1, Seq: 1, Entries: durable.EncodeEntries(c.First.Entries)})
+		w.note(ack{ID: c.ID, Epoch: 1, Seq: 1, Entries: durable.EncodeEntries(own.First.Entries)})
 	}
 	if errors.Is(err, durable.ErrExists) && c.First != nil {
 		w.disown(ctx, c.ID, c.Owner, "the create", err)
@@ -190,12 +223,11 @@ func (w *witness) Create(ctx context.Context, c *durable.Create) error {
 
 func (w *witness) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
 	own := *c
-	w.shift(&own.Now)
-	w.shift(&own.Lease)
+	w.away(&own.Now, &own.Lease)
 	rec, err := w.Store.Claim(ctx, &own)
 	if err == nil {
-		rec.Lease = rec.Lease.Add(-w.skew)
 		w.note(ack{ID: c.ID, Epoch: rec.Epoch, Claim: true, Entries: durable.EncodeEntries(rec.Journal)})
+		w.recordBack(rec)
 	}
 	if errors.Is(err, durable.ErrNotDue) {
 		w.disown(ctx, c.ID, c.Owner, "the claim", err)
@@ -214,12 +246,12 @@ func (w *witness) disown(ctx context.Context, id, owner, what string, refusal er
 
 func (w *witness) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
 	own := *c
-	w.shift(&own.Lease)
-	w.shift(&own.Due)
+	w.away(&own.Now, &own.Lease, &own.Due)
+	own.Entries = w.entriesAway(c.Entries)
 	receipt, err := w.Store.Commit(ctx, &own)
 	switch {
 	case err == nil:
-		w.note(ack{ID: c.ID, Epoch: c.Epoch, Seq: c.Seq, Entries: durable.EncodeEntries(c.Entries)})
+		w.note(ack{ID: c.ID, Epoch: c.Epoch, Seq: c.Seq, Entries: durable.EncodeEntries(own.Entries)})
 	case errors.Is(err, durable.ErrFenced) || errors.Is(err, durable.ErrEnded):
 		// Only the owner itself changes the status under its epoch.
 		if rec, failed := w.direct.Load(ctx, c.ID, durable.LoadHead); failed == nil && rec.Epoch == c.Epoch {
@@ -227,16 +259,23 @@ func (w *witness) Commit(ctx context.Context, c *durable.Commit) (durable.Receip
 				GivenUp: fmt.Sprintf("commit %d of epoch %d was refused to the owner: %v", c.Seq, c.Epoch, err)})
 		}
 	}
+	w.deliveriesBack(receipt.Unseen)
 	return receipt, err
+}
+
+func (w *witness) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
+	rec, err := w.Store.Load(ctx, id, what)
+	if err == nil {
+		w.recordBack(rec)
+	}
+	return rec, err
 }
 
 func (w *witness) Due(ctx context.Context, q *durable.DueQuery) (durable.DuePage, error) {
 	own := *q
-	w.shift(&own.Now)
+	w.away(&own.Now)
 	page, err := w.Store.Due(ctx, &own)
-	if !page.Later.IsZero() {
-		page.Later = page.Later.Add(-w.skew)
-	}
+	w.back(&page.Later)
 	return page, err
 }
 
