@@ -89,3 +89,54 @@ func TestFleet(t *testing.T) {
 		}
 	}
 }
+
+// TestNoHerd: when very much falls due at one moment, workers do not go on to
+// run after the same: beyond their first look, few claims come too late. Each
+// of those is a write that is paid for. Without the rule it is six for each
+// execution.
+func TestNoHerd(t *testing.T) {
+	const workers, executions = 8, 320
+	client := dynamolocal.Client(t)
+	opts := newTable(t, client)
+	var late atomic.Int64
+	counts := &faulty{API: client, after: func(err error) error {
+		if _, is := refused(err); is {
+			late.Add(1)
+		}
+		return err
+	}}
+	var ended sync.WaitGroup
+	ended.Add(executions)
+	def := durable.Define("order", "1", func(ctx *durable.Context, _ string) (string, error) {
+		_, err := durable.Step(ctx, "only", func(context.Context) (string, error) { ended.Done(); return text200, nil })
+		return text200, err
+	})
+	s := open(t, client, opts)
+	for i := range executions {
+		create(t, s, &durable.Create{Identity: identity(fmt.Sprintf("order-%d", i)), Now: time.Now(), Owner: "o", Due: time.Now()})
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	for range workers {
+		e, err := durable.New(open(t, counts, opts), durable.Options{})
+		if err == nil {
+			err = e.Register(def)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving.Go(func() {
+			if err := e.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ended.Wait()
+	stop()
+	serving.Wait()
+	t.Logf("%d claims too late, for %d executions and %d workers", late.Load(), executions, workers)
+	const first = (workers - 1) * 64 // all but the quickest, with as many slots each
+	if got := late.Load(); got > first+executions {
+		t.Errorf("%d claims came too late, want at most %d at the first look and one for each of the %d executions", got, first, executions)
+	}
+}
