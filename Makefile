@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: test test-dynamodb test-faults test-load bench-dynamodb dynamodb-local dynalite check bench build clean
+.PHONY: test test-dynamodb test-faults test-load test-outage bench-dynamodb dynamodb-local dynalite check bench build clean
 
 # Tests that need a server fail, rather than skip, where there is none.
 export CLEW_DYNAMODB_REQUIRED = 1
@@ -32,7 +32,11 @@ test-faults: servers
 test-load: servers
 	$(GO) test -count=1 -timeout 20m -run 'TestLoad$$' -v ./store/dynamo -load 100000
 
-# Commits beside the raw requests, on both servers.
+# Five minutes without the table, for each reason that there may be.
+test-outage: servers
+	$(GO) test -count=1 -timeout 20m -parallel 8 -run 'Test(Outage|Causes)$$' -v ./store/dynamo -outage 5m
+
+# Commits and steps beside the raw requests, on both servers.
 bench-dynamodb: servers
 	$(GO) test -run - -bench . -benchtime 3s ./store/dynamo
 
