@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // run does the whole job. Its error is what makes the exit code 1.
 func run(ctx context.Context, cfg config) error {
 	started := time.Now()
-	fmt.Fprintf(os.Stderr, "payments: pid %d, %d orders, %d in flight, sagas in %s\n", os.Getpid(), cfg.orders, cfg.concurrency, cfg.db)
+	fmt.Fprintf(os.Stderr, "payments: pid %d, %d orders, %d in flight, sagas in %s\n", os.Getpid(), cfg.orders, cfg.concurrency, cmp.Or(cfg.store, cfg.db))
 	db, closer, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
