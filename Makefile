@@ -19,7 +19,8 @@ test: check servers
 
 # What belongs to store/dynamo, with the lines of its bill.
 test-dynamodb: servers
-	$(GO) test -race -timeout 8m ./store/dynamo ./internal/storeurl
+	$(GO) test -race -timeout 8m -skip '$(UNRACED)' ./store/dynamo ./internal/storeurl
+	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo
 	$(GO) test -race -timeout 8m -run DynamoDB ./examples/payments
 	$(GO) test -count=1 -run Cost -v ./store/dynamo | grep cost:
 
