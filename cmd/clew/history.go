@@ -82,6 +82,12 @@ func detailsOf(d *durable.EventDetails) string {
 	if d.Undoes != "" {
 		add("of #%s", d.Undoes)
 	}
+	if d.FunctionName != "" {
+		add("%s@%s as %s", d.FunctionName, d.ExecutedVersion, d.DurableExecutionArn)
+	}
+	if d.InDoubt {
+		add("in doubt")
+	}
 	if d.Verb != "" {
 		add("%s", d.Verb)
 	}

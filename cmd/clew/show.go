@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,21 +17,24 @@ import (
 
 // line is an execution as --json prints it.
 type line struct {
-	ID         string          `json:"id"`
-	Definition string          `json:"definition"`
-	Version    string          `json:"version"`
-	Status     string          `json:"status"`
-	Forward    saga.Forwards   `json:"forward,omitempty"`
-	Unwind     saga.Unwind     `json:"unwind,omitempty"`
-	Revision   int64           `json:"revision"`
-	Created    time.Time       `json:"created"`
-	Ended      time.Time       `json:"ended,omitzero"`
-	Due        time.Time       `json:"due,omitzero"`
-	Park       *durable.Park   `json:"park,omitempty"`
-	Input      json.RawMessage `json:"input,omitempty"`
-	Result     json.RawMessage `json:"result,omitempty"`
-	Error      *durable.Error  `json:"error,omitempty"`
-	Journal    []event         `json:"journal,omitempty"`
+	ID         string            `json:"id"`
+	Definition string            `json:"definition"`
+	Version    string            `json:"version"`
+	Status     string            `json:"status"`
+	Forward    saga.Forwards     `json:"forward,omitempty"`
+	Unwind     saga.Unwind       `json:"unwind,omitempty"`
+	Revision   int64             `json:"revision"`
+	Created    time.Time         `json:"created"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	Origin     string            `json:"origin,omitempty"` // of a re-run
+	Parent     string            `json:"parent,omitempty"` // that invoked it
+	Ended      time.Time         `json:"ended,omitzero"`
+	Due        time.Time         `json:"due,omitzero"`
+	Park       *durable.Park     `json:"park,omitempty"`
+	Input      json.RawMessage   `json:"input,omitempty"`
+	Result     json.RawMessage   `json:"result,omitempty"`
+	Error      *durable.Error    `json:"error,omitempty"`
+	Journal    []event           `json:"journal,omitempty"`
 }
 
 // event is an entry of the journal as people and --json see it.
@@ -46,7 +50,7 @@ type event struct {
 
 func lineOf(h *durable.Head) line {
 	l := line{ID: h.ID, Definition: h.Definition, Version: h.Version, Status: h.Status.String(), Revision: h.Revision,
-		Created: h.Created, Ended: h.Ended, Due: h.Due, Park: h.Park, Result: h.Result, Error: h.Error}
+		Created: h.Created, Tags: h.Tags, Origin: h.Origin, Parent: h.Parent.ID, Ended: h.Ended, Due: h.Due, Park: h.Park, Result: h.Result, Error: h.Error}
 	if strings.Contains(h.Detail, "/") {
 		st := saga.StatusOf(h)
 		l.Forward, l.Unwind = st.Forward, st.Unwind
@@ -55,12 +59,20 @@ func lineOf(h *durable.Head) line {
 }
 
 func (t *tool) ls() *cobra.Command {
-	var definition string
+	var definition, since, until string
 	var statuses []string
+	var tags map[string]string
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List executions", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := &durable.ListQuery{Definition: definition, Limit: 500}
+			q := &durable.ListQuery{Definition: definition, Tags: tags, Limit: 500}
+			var err error
+			if q.From, err = moment(since); err != nil {
+				return err
+			}
+			if q.To, err = moment(until); err != nil {
+				return err
+			}
 			for _, name := range statuses {
 				s, err := statusNamed(name)
 				if err != nil {
@@ -72,12 +84,30 @@ func (t *tool) ls() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&definition, "definition", "", "only of this definition")
+	cmd.Flags().StringToStringVar(&tags, "tag", nil, "only with this tag, as name=value")
+	cmd.Flags().StringVar(&since, "since", "", "only created since then: a time, as 2026-11-24T08:00:00Z, or so long ago, as 24h")
+	cmd.Flags().StringVar(&until, "until", "", "only created before then, likewise")
 	cmd.Flags().StringSliceVar(&statuses, "status", nil, "only in these statuses: "+strings.Join(statusNames(), ", "))
 	return cmd
 }
 
+// moment reads a time, or how long ago it was; "" is no time.
+func moment(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(s); err == nil {
+		return time.Now().Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return at, fmt.Errorf("%q is neither a time, as 2026-11-24T08:00:00Z, nor a duration, as 24h", s)
+	}
+	return at, nil
+}
+
 var allStatuses = []durable.Status{durable.StatusPending, durable.StatusRunning, durable.StatusSuspended, durable.StatusParked,
-	durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut}
+	durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut, durable.StatusTerminated}
 
 func statusNames() (names []string) {
 	for _, s := range allStatuses {
@@ -148,6 +178,14 @@ func (t *tool) describe(l line) {
 	}
 	w.AppendRow(table.Row{"revision", l.Revision})
 	w.AppendRow(table.Row{"created", stamp(l.Created)})
+	for name, v := range map[string]string{"re-run of": l.Origin, "invoked by": l.Parent} {
+		if v != "" {
+			w.AppendRow(table.Row{name, v})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Tags)) {
+		w.AppendRow(table.Row{"tag " + name, l.Tags[name]})
+	}
 	w.AppendRow(table.Row{"input", string(l.Input)})
 	if !l.Due.IsZero() {
 		w.AppendRow(table.Row{"due", stamp(l.Due)})
@@ -188,7 +226,7 @@ func (t *tool) advise(l line) {
 		fmt.Fprintln(t.out, keyLine(l.Park))
 	}
 	fmt.Fprintln(t.out, "What you can do:")
-	for _, v := range l.Park.Verbs {
+	for _, v := range append(l.Park.Verbs[:len(l.Park.Verbs):len(l.Park.Verbs)], durable.VerbAbandon) {
 		extra := ""
 		if v == durable.VerbResolve {
 			extra = " (--output JSON | --no-effect)"
@@ -215,7 +253,8 @@ func events(journal []durable.Entry) []event {
 	kinds := map[durable.EntryKind]string{
 		durable.EntryStart: "started", durable.EntryResult: "succeeded", durable.EntryFailure: "failed", durable.EntryTimeout: "timed out",
 		durable.EntryCancel: "cancelled", durable.EntryLost: "lost in a crash", durable.EntrySuspended: "suspended",
-		durable.EntryParked: "parked", durable.EntryVerb: "operator acted",
+		durable.EntryParked: "parked", durable.EntryVerb: "operator acted", durable.EntryProgress: "heartbeat", durable.EntrySignal: "signal",
+		durable.EntryTerminate: "to be terminated", durable.EntryContinued: "continued as new", durable.EntryOutcome: "outcome decided",
 	}
 	var out []event
 	for i := range journal {
@@ -240,6 +279,9 @@ func events(journal []durable.Entry) []event {
 		}
 		if e.Actor != "" || e.Reason != "" {
 			detail = append(detail, fmt.Sprintf("by %s: %s", e.Actor, e.Reason))
+		}
+		if e.Kind == durable.EntrySignal {
+			ev.Operation = "signal " + e.Subtype
 		}
 		if json.Valid(e.Payload) {
 			ev.Payload = e.Payload
