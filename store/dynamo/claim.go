@@ -108,7 +108,7 @@ func (s *Store) taken(ctx context.Context, h *head, again bool) (journal []recor
 			return nil, durable.ErrNotDue
 		}
 	}
-	h.position = int64(len(journal))
+	h.position = h.base + int64(len(journal))
 	return journal, nil
 }
 
@@ -120,6 +120,7 @@ func claimUpdate(c *durable.Claim) *update {
 	u := &update{}
 	u.where(aFormat, "<=", number(format))
 	u.where(aDue, "<", text(milliKey(c.Now.UnixMilli()+1)))
+	u.where(aStatus, "<", number(int64(durable.StatusSucceeded))) // an ended one may be due too
 	me := u.value(text(c.Owner))
 	u.conds = append(u.conds, "NOT ("+u.path(aStatus)+" = "+u.value(number(int64(durable.StatusRunning)))+
 		" AND ("+u.path(aOwner)+" = "+me+" OR (attribute_not_exists("+u.path(aOwner)+") AND "+u.path(aCreator)+" = "+me+")))")

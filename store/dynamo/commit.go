@@ -120,7 +120,7 @@ func (s *Store) receipt(ctx context.Context, h *head, c *durable.Commit, err err
 type writing struct {
 	attributes item
 	record     []byte // for the journal in the head
-	anew       bool   // the journal in the head begins with it
+	fresh      bool   // the journal in the head begins with it
 	open       []string
 	closed     []string
 	drained    int      // how many deliveries leave the inbox
@@ -163,11 +163,10 @@ func (w *writing) bill(h *head, c *durable.Commit) bill {
 	b := bill{epoch: c.Epoch, delivered: h.Delivered}
 	due, moved := w.attributes[aDue]
 	switch {
-	case moved && due == nil:
+	case !moved || due == nil && h.dueKey == "":
+	case due == nil || h.dueKey == "":
 		b.index = 1
-	case moved && h.dueKey == "":
-		b.index = 1
-	case moved:
+	default:
 		b.index = indexMove
 	}
 	if c.Status == durable.StatusRunning || c.Status.Ended() {
@@ -198,10 +197,12 @@ func (w *writing) status(h *head, c *durable.Commit) {
 		return
 	}
 	w.attributes[aStatus] = number(int64(c.Status))
-	w.attributes[aOwner] = nil
+	w.attributes[aOwner], w.attributes[aDue] = nil, nil
+	if !c.Due.IsZero() {
+		w.attributes[aDue] = text(dueKey(c.Due, c.ID))
+	}
 	if c.Status.Ended() {
-		w.attributes[aDue], w.attributes[aOpen] = nil, nil
-		w.attributes[aEnded] = milli(c.Now)
+		w.attributes[aOpen], w.attributes[aEnded] = nil, milli(c.Now)
 		return
 	}
 	// The activation is over. The epochs up to it are safe if those before it
@@ -218,13 +219,8 @@ func (w *writing) status(h *head, c *durable.Commit) {
 	if c.Status == durable.StatusParked {
 		w.attributes[aAttention] = text(attentionShard(h.partition))
 	}
-	due := c.Due
 	if w.guarded = !c.IfSeen; h.waits(c.Seen, c.Status) {
-		due = c.Now
-	}
-	w.attributes[aDue] = nil
-	if !due.IsZero() {
-		w.attributes[aDue] = text(dueKey(due, c.ID))
+		w.attributes[aDue] = text(dueKey(c.Now, c.ID))
 	}
 }
 
@@ -288,7 +284,7 @@ func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durabl
 	if c.Status.Ended() {
 		limit = endHead
 	}
-	if r.entries > 0 {
+	if r.entries > 0 || r.anew {
 		if len(r.batch) > limit {
 			if r, err = s.outside(ctx, h, r); err != nil {
 				return err
@@ -301,6 +297,11 @@ func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durabl
 		w.attributes[aPosition] = number(h.position) // of what was appended since
 		w.attributes[aRevision] = number(h.Revision)
 	}
+	if r.anew { // what it drops moves nowhere
+		w.fresh = true
+		w.attributes[aBase], w.attributes[aBaseRev] = number(h.position), number(h.Revision)
+		return nil
+	}
 	inline := 0
 	for i := range h.journal {
 		inline += len(h.journal[i].batch)
@@ -308,7 +309,7 @@ func (s *Store) writeJournal(ctx context.Context, w *writing, h *head, c *durabl
 	if c.Status.Ended() || h.size+len(w.record) <= inlineHead || inline < leastMove {
 		return nil
 	}
-	w.anew = true
+	w.fresh = true
 	return s.put(ctx, recordItem(h, h.journal...))
 }
 
@@ -335,9 +336,9 @@ func (w *writing) update(h *head, c *durable.Commit) *update {
 		}
 	}
 	switch {
-	case w.anew && w.record == nil:
+	case w.fresh && w.record == nil:
 		u.set(aJournal, list())
-	case w.anew:
+	case w.fresh:
 		u.set(aJournal, list(asBytes(w.record)))
 	case w.record != nil:
 		u.appendTo(aJournal, asBytes(w.record))

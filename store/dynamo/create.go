@@ -57,6 +57,9 @@ func (s *Store) newHead(ctx context.Context, c *durable.Create) (*head, item, er
 	}
 	putMilli(m, aCreated, c.Created)
 	putMilli(m, aDeadline, c.Deadline)
+	if extras := c.EncodeExtras(); extras != nil {
+		m[aExtras] = asBytes(extras)
+	}
 	if err := s.beforeSpill(ctx, c); err != nil {
 		return nil, nil, err
 	}
@@ -89,9 +92,7 @@ func (s *Store) newHead(ctx context.Context, c *durable.Create) (*head, item, er
 func (s *Store) beforeSpill(ctx context.Context, c *durable.Create) error {
 	size := len(c.Input)
 	if c.First != nil {
-		for i := range c.First.Entries {
-			size += len(c.First.Entries[i].Payload)
-		}
+		size += len(durable.EncodeEntries(c.First.Entries)) // many small ones are large too
 	}
 	if size <= endHead {
 		return nil
@@ -111,7 +112,7 @@ func (s *Store) born(ctx context.Context, m item, c *durable.Create) error {
 		return err
 	}
 	first := *c.First
-	first.ID, first.Epoch, first.Seq, first.Seen, first.IfSeen = c.ID, 1, 1, 0, false
+	first.ID, first.Epoch, first.Seq, first.Seen, first.IfSeen, first.Anew = c.ID, 1, 1, 0, false, false
 	w, err := s.writing(ctx, h, &first, recordOf(&first, 1))
 	if err != nil {
 		return err

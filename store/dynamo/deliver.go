@@ -14,7 +14,7 @@ import (
 // leaves d as it is: the stored copy alone has the place in the order of
 // arrival.
 func (s *Store) Deliver(ctx context.Context, d *durable.Delivery) error {
-	if d.Kind < durable.DeliverCallback || d.Kind > durable.DeliverVerb {
+	if d.Kind < durable.DeliverCallback || d.Kind > durable.DeliverSignal {
 		return fmt.Errorf("dynamo: delivery of kind %d, which this build does not know: %w", d.Kind, durable.ErrInvalid)
 	}
 	h, stored, decided, err := s.store(ctx, d)
@@ -119,11 +119,16 @@ func (s *Store) judgeDelivery(ctx context.Context, h *head, d *durable.Delivery)
 		if !open {
 			return true, durable.ErrNotOpen
 		}
-		if d.Kind == durable.DeliverCallback && len(h.inbox) >= durable.MaxInbox {
-			return true, durable.ErrInboxFull
-		}
+	}
+	if takesRoom(d.Kind) && len(h.inbox) >= durable.MaxInbox {
+		return true, durable.ErrInboxFull
 	}
 	return false, nil
+}
+
+// takesRoom tells whether deliveries of a kind are refused by a full inbox.
+func takesRoom(kind durable.DeliveryKind) bool {
+	return kind == durable.DeliverCallback || kind == durable.DeliverSignal
 }
 
 // deliverUpdate is the write, on the condition that h is the head as far as
@@ -149,7 +154,7 @@ func deliverUpdate(h *head, d *durable.Delivery, stored item) *update {
 		u.assign(u.entry(aOpen, d.Key), u.value(milli(d.Now)))
 		return u
 	}
-	if d.Kind == durable.DeliverCallback {
+	if takesRoom(d.Kind) {
 		u.conds = append(u.conds, "size("+u.path(aInbox)+") < "+u.value(number(durable.MaxInbox)))
 	}
 	if wake(u, h, d) {

@@ -8,9 +8,10 @@
 // CreateTable makes the table. Its words here: the head is the item that an
 // execution is, and the only one that is ever changed; the journal is a
 // sequence of records, each of them one commit's, in the head or in items of
-// their own; blobs are items that hold a large payload, in as many chunks as
-// it takes, named by their content. Blobs that no head or record came to name
-// are garbage, which Delete removes with the rest.
+// their own; a commit may begin it anew. Blobs are items that hold a large
+// payload, in as many chunks as it takes, named by their content. Those that no
+// head or record came to name are garbage, as is what a new journal has
+// dropped, which Delete removes with the rest.
 //
 // # What is guaranteed
 //
@@ -30,16 +31,17 @@
 //
 // # What it costs
 //
-// A step is one write, of one write unit unless its result is large; the
-// writes that begin, suspend, claim and end pay for the head, which has one
-// kilobyte or two. Claiming and reading an execution is one write, and a read
-// if its journal has left the head. The index due lists what must be looked at
-// and when; an execution that runs stands there with its lease end, so that a
-// poll costs by what is due and not by what runs or waits. A claim moves it
-// there, for two units; commits do only when they move the lease. A delivery
-// to an execution that runs is two writes, to one that waits it is one. Parked
-// executions have an index of their own, for List. Any other List scans the
-// table, each page anew: it is for people and small tables. A write that is
+// A step is one write, of one write unit unless its result is large; the writes
+// that begin, suspend, claim and end pay for the head, which has one kilobyte
+// or two. Claiming and reading an execution is one write, and a read if its
+// journal has left the head. The index due lists what must be looked at and
+// when; an execution that runs stands there with its lease end, so that a poll
+// costs by what is due and not by what runs or waits. A claim moves it there,
+// for two units; commits do only when they move the lease. A delivery to an
+// execution that runs is two writes, to one that waits it is one. An end that
+// tells when it may be deleted costs a unit more. Parked executions have an
+// index of their own, for List. Any other List scans the table, each page anew,
+// whatever it filters by: it is for people and small tables. A write that is
 // refused costs what one that is accepted does.
 //
 // Each execution keeps its own bill (durable.Head.Usage): what the service

@@ -142,6 +142,37 @@ func (s *Store) List(ctx context.Context, q *durable.ListQuery) (page durable.Li
 // scan returns the first heads after the cursor that match, in order of ID. A
 // scan has no order, so it goes to the end of the table and keeps the least.
 func (s *Store) scan(ctx context.Context, q *durable.ListQuery, limit int) (heads []*head, err error) {
+	x := scanFilter(q)
+	in := &dynamodb.ScanInput{
+		TableName: &s.table, FilterExpression: x.condition(),
+		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+	}
+	for {
+		out, err := call(ctx, &s.caller, "Scan", in, s.api.Scan)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range out.Items {
+			h, err := s.listed(m)
+			if err != nil {
+				return nil, err
+			}
+			if q.Matches(&h.Head) { // tags are no attributes that a filter sees
+				heads = append(heads, h)
+			}
+		}
+		slices.SortFunc(heads, func(a, b *head) int { return cmp.Compare(a.ID, b.ID) })
+		heads = heads[:min(len(heads), limit)]
+		if len(out.LastEvaluatedKey) == 0 {
+			return heads, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// scanFilter lets the service leave out what it can tell from attributes. It
+// reads, and charges, the same.
+func scanFilter(q *durable.ListQuery) *expression {
 	x := &expression{}
 	x.where(aSK, "=", text(skHead))
 	if q.Cursor != "" {
@@ -157,29 +188,14 @@ func (s *Store) scan(ctx context.Context, q *durable.ListQuery, limit int) (head
 		}
 		x.conds = append(x.conds, x.path(aStatus)+" IN ("+strings.Join(any, ", ")+")")
 	}
-	in := &dynamodb.ScanInput{
-		TableName: &s.table, FilterExpression: x.condition(),
-		ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+	if !q.From.IsZero() {
+		x.where(aCreated, ">=", number(ceilMilli(q.From)))
 	}
-	for {
-		out, err := call(ctx, &s.caller, "Scan", in, s.api.Scan)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range out.Items {
-			h, err := s.listed(m)
-			if err != nil {
-				return nil, err
-			}
-			heads = append(heads, h)
-		}
-		slices.SortFunc(heads, func(a, b *head) int { return cmp.Compare(a.ID, b.ID) })
-		heads = heads[:min(len(heads), limit)]
-		if len(out.LastEvaluatedKey) == 0 {
-			return heads, nil
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
+	if !q.To.IsZero() { // what was never given a time was before any
+		created := x.path(aCreated)
+		x.conds = append(x.conds, "(attribute_not_exists("+created+") OR "+created+" < "+x.value(number(ceilMilli(q.To)))+")")
 	}
+	return x
 }
 
 // listed decodes a head for a list, in which one that a newer build wrote must
@@ -226,7 +242,7 @@ func (s *Store) parked(ctx context.Context, q *durable.ListQuery, limit int) (he
 				if err != nil {
 					return nil, err
 				}
-				if h.Status == durable.StatusParked && (q.Definition == "" || q.Definition == h.Definition) {
+				if q.Matches(&h.Head) {
 					heads = append(heads, h)
 					found++
 				}

@@ -26,6 +26,8 @@ type head struct {
 	spilled     int64
 	journal     []record // those in the head
 	position    int64    // the last one of the journal
+	base        int64    // the one before its first
+	baseRev     int64    // revision there
 	headSeq     int64    // of the commit that wrote the head last; Seq may be further on
 	partition   string   // hash key in the index due
 	dueKey      string   // range key there
@@ -45,7 +47,7 @@ func (s *Store) decodeHead(m item) (*head, error) {
 	h := &head{
 		creator: r.text(aCreator), prior: durable.Status(r.int(aPrior)), nextSafe: r.int(aNextSafe), nextCrashes: r.int(aNextCrashes), spilled: r.int(aSpilled),
 		input: m[aInput], detail: m[aDetail], park: m[aPark], result: m[aResult], failure: m[aError],
-		position: r.int(aPosition), partition: r.text(aDueHash), dueKey: r.text(aDue), size: sizeOf(m),
+		position: r.int(aPosition), base: r.int(aBase), baseRev: r.int(aBaseRev), partition: r.text(aDueHash), dueKey: r.text(aDue), size: sizeOf(m),
 	}
 	h.Identity = durable.Identity{
 		ID: id, Definition: r.text(aDefinition), Version: r.text(aVersion), Fingerprint: r.text(aFingerprint),
@@ -59,6 +61,9 @@ func (s *Store) decodeHead(m item) (*head, error) {
 	h.readClaim(r)
 	h.readLists(r)
 	h.readBill(r)
+	if err := h.DecodeExtras(r.bytes(aExtras)); err != nil {
+		r.err = firstOf(r.err, err)
+	}
 	if r.err != nil {
 		return nil, broken(s.table, fmt.Sprintf("reading execution %q", id), "its head is damaged (%v): restore it from a backup", r.err)
 	}

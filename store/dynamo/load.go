@@ -32,6 +32,9 @@ func (s *Store) Load(ctx context.Context, id string, what durable.Load) (*durabl
 		}
 		journal, err := s.history(ctx, h, h.released())
 		if err == nil {
+			err = s.whole(ctx, h, journal)
+		}
+		if err == nil {
 			return s.record(ctx, h, what, journal)
 		}
 		if !errors.Is(err, errOutdated) || h.same(before) {
@@ -42,7 +45,8 @@ func (s *Store) Load(ctx context.Context, id string, what durable.Load) (*durabl
 }
 
 // Delete implements durable.Store. The head goes first, and with it the
-// execution; then what belonged to it, an item at a time. If that fails the
+// execution; then what belonged to it, an item at a time, with all that its
+// journal has dropped. If that fails the
 // error says so, the ID is free, and what is left is garbage that nothing
 // will ever name.
 func (s *Store) Delete(ctx context.Context, id string) error {

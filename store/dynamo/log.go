@@ -54,7 +54,7 @@ func (s *Store) append(ctx context.Context, h *head, r record) (blocking *record
 // the execution meanwhile.
 func (s *Store) seal(ctx context.Context, h *head, journal []record) (_ []record, fenced bool, err error) {
 	for {
-		r := record{position: int64(len(journal)) + 1, epoch: h.Epoch}
+		r := record{position: h.base + int64(len(journal)) + 1, epoch: h.Epoch}
 		blocking, err := s.append(ctx, h, r)
 		switch {
 		case err != nil:
@@ -121,6 +121,8 @@ func (h *head) with(since []record) (*head, error) {
 		switch {
 		case r.position <= next.position:
 			continue // on its way out of the head
+		case r.anew:
+			return nil, fmt.Errorf("%w: the journal begins anew at position %d", errOutdated, r.position)
 		case r.position != next.position+1 || r.epoch > next.Epoch:
 			return nil, fmt.Errorf("%w: position %d of epoch %d follows %d of %d", errOutdated, r.position, r.epoch, next.position, next.Epoch)
 		}
@@ -141,7 +143,7 @@ func (h *head) with(since []record) (*head, error) {
 // changes nothing there, and the head has no room to spare for it.
 func (s *Store) appends(h *head, c *durable.Commit, r *record) bool {
 	switch {
-	case c.Status != durable.StatusRunning || c.IfSeen || !c.Lease.IsZero():
+	case c.Status != durable.StatusRunning || c.IfSeen || !c.Lease.IsZero() || c.Anew:
 	case len(c.Entries) == 0 || len(c.Open)+len(c.Close) > 0 || c.Seen > h.Seen:
 	case c.Progress && (h.Crashes != 0 || h.nextCrashes != 1):
 	case c.Detail != plainText(h.detail):

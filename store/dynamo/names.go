@@ -30,6 +30,7 @@ const (
 	aDigest      = "dg" // B
 	aCreated     = "ct" // N: ms
 	aDeadline    = "dl" // N: ms
+	aExtras      = "m"  // B: durable.Identity.EncodeExtras
 	aCreator     = "cw" // S: owner nonce of the Create
 	aStatus      = "st" // N
 	aDetail      = "dt" // S or M
@@ -54,9 +55,11 @@ const (
 	aSpilled     = "ws" // N: how often winners were moved to items of their own
 	aJournal     = "j"  // L of B: records of the journal, see record.encode
 	aPosition    = "l"  // N: last position of the journal when the head was written
+	aBase        = "b"  // N: positions up to this one are no part of the journal any more
+	aBaseRev     = "br" // N: revision at that position
 	aUsage       = "u"  // B: see bill.encode
 	aDueHash     = "g"  // S: due partition and shard, key of the index due
-	aDue         = "d"  // S: due time and ID, key of the index due; the lease end while running
+	aDue         = "d"  // S: due time and ID, key of the index due; the lease end while running, and after the end when it may be deleted
 	aAttention   = "a"  // S: shard, key of the index attention; parked records only
 )
 

@@ -16,6 +16,12 @@ import (
 // commit had to write the head anyway, or in an item of its own, put where
 // nothing was. Records never change; those in the head move out to items when
 // the head grows, which changes neither what they say nor where they stand.
+//
+// A commit that begins the journal anew drops what stands before its record,
+// and is always a write of the head, which notes the position before it: the
+// base. Nobody reads what stands up to there, and nobody deletes it while the
+// execution lives: a position that came free again would be open to whoever
+// was fenced out of it, by a seal or by a notice.
 
 // record is one position of the journal.
 type record struct {
@@ -23,6 +29,7 @@ type record struct {
 	epoch    int64 // 0 for a notice
 	seq      int64 // 0 for a seal and for a notice
 	entries  int64
+	anew     bool // the journal begins with it
 	batch    []byte
 	blob     bool // batch is the sort key of a blob that holds it
 }
@@ -35,20 +42,23 @@ func (r *record) repeats(last *record) bool {
 }
 
 func (r *record) encode(b []byte) []byte {
-	for _, n := range [...]int64{r.position, r.epoch, r.seq, r.entries} {
+	for _, n := range [...]int64{r.position, r.epoch, r.seq, flagged(r.entries, r.anew), flagged(int64(len(r.batch)), r.blob)} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
-	kind := uint64(0)
-	if r.blob {
-		kind = 1
-	}
-	b = binary.AppendUvarint(b, uint64(len(r.batch))<<1|kind)
 	return append(b, r.batch...)
+}
+
+// flagged is a number with a bit below it.
+func flagged(n int64, flag bool) int64 {
+	if n <<= 1; flag {
+		n |= 1
+	}
+	return n
 }
 
 // recordOf is the record of a commit in this position.
 func recordOf(c *durable.Commit, position int64) record {
-	r := record{position: position, epoch: c.Epoch, seq: c.Seq, entries: int64(len(c.Entries))}
+	r := record{position: position, epoch: c.Epoch, seq: c.Seq, entries: int64(len(c.Entries)), anew: c.Anew}
 	if r.entries > 0 {
 		r.batch = durable.EncodeEntries(c.Entries)
 	}
@@ -67,11 +77,12 @@ func decodeRecords(b []byte) (all []record, err error) {
 		return int64(n)
 	}
 	for len(b) > 0 {
-		r := record{position: next(), epoch: next(), seq: next(), entries: next()}
-		n := next()
+		r := record{position: next(), epoch: next(), seq: next()}
+		entries, n := next(), next()
 		if err != nil || n>>1 > int64(len(b)) || r.position == 0 {
 			return nil, errShort
 		}
+		r.entries, r.anew = entries>>1, entries&1 == 1
 		r.blob, r.batch = n&1 == 1, b[:n>>1:n>>1]
 		all, b = append(all, r), b[n>>1:]
 	}
@@ -130,38 +141,59 @@ func (s *Store) records(ctx context.Context, h *head, after int64) (all []record
 // before them. It has been written since, and a newer one does.
 var errOutdated = errors.New("the journal and the head do not belong together")
 
-// history returns the journal of a head. Of an execution that runs that is
-// everything up to what its owner has appended last.
+// history returns the journal of a head, after its base. Of an execution that
+// runs that is everything up to what its owner has appended last.
 func (s *Store) history(ctx context.Context, h *head, released bool) (journal []record, err error) {
 	var stored []record
-	if !released || len(h.journal) < int(h.position) {
-		if stored, err = s.records(ctx, h, 0); err != nil {
+	if !released || len(h.journal) < int(h.position-h.base) {
+		if stored, err = s.records(ctx, h, h.base); err != nil {
 			return nil, err
 		}
 	}
-	if journal, err = assemble(h.journal, stored); err != nil {
+	if journal, err = assemble(h.base, h.journal, stored); err != nil {
 		return nil, err
 	}
-	if int64(len(journal)) < h.position {
-		return nil, fmt.Errorf("%w: the head knows %d positions, and there are %d", errOutdated, h.position, len(journal))
+	if there := h.base + int64(len(journal)); there < h.position {
+		return nil, fmt.Errorf("%w: the head knows %d positions, and there are %d", errOutdated, h.position, there)
 	}
 	if released {
-		journal = journal[:h.position] // behind it may be a notice that came late
+		journal = journal[:h.position-h.base] // behind it may be a notice that came late
 	}
 	for i := range journal {
 		if journal[i].epoch > h.Epoch {
-			return nil, fmt.Errorf("%w: position %d is of epoch %d, the head of %d", errOutdated, i+1, journal[i].epoch, h.Epoch)
+			return nil, fmt.Errorf("%w: position %d is of epoch %d, the head of %d", errOutdated, journal[i].position, journal[i].epoch, h.Epoch)
 		}
 	}
 	return journal, nil
 }
 
-// assemble orders records and sees that they are one history. What stands in
-// two places, because it is on its way out of the head, is the same in both. A
-// notice may have come late, to a position of which the head has a record: it
-// told the owner nothing then, and is dropped.
-func assemble(parts ...[]record) ([]record, error) {
+// whole sees that a journal is one that there was. A commit that has written
+// the head since it was read left no item of its own, and in its position may
+// stand a notice that came late: then what was appended after it seems to
+// follow what was there before.
+func (s *Store) whole(ctx context.Context, h *head, journal []record) error {
+	for i := range len(journal) - 1 {
+		if r := &journal[i]; r.position <= h.position || r.epoch != 0 {
+			continue
+		}
+		again, err := s.read(ctx, h.ID)
+		if err == nil && !h.same(again) {
+			err = fmt.Errorf("%w: the head was written since", errOutdated)
+		}
+		return err
+	}
+	return nil
+}
+
+// assemble orders the records after base and sees that they are one history.
+// What stands in two places, because it is on its way out of the head, is the
+// same in both. A notice may have come late, to a position of which the head
+// has a record: it told the owner nothing then, and is dropped. A record with
+// which the journal begins, anywhere but at its beginning, is news of a head
+// that has another base.
+func assemble(base int64, parts ...[]record) ([]record, error) {
 	all := slices.Concat(parts...)
+	all = slices.DeleteFunc(all, func(r record) bool { return r.position <= base })
 	slices.SortStableFunc(all, func(a, b record) int { return cmp.Compare(a.position, b.position) })
 	journal := all[:0]
 	for _, r := range all {
@@ -175,8 +207,10 @@ func assemble(parts ...[]record) ([]record, error) {
 				return nil, fmt.Errorf("position %d holds commit %d of epoch %d and commit %d of epoch %d",
 					r.position, have.seq, have.epoch, r.seq, r.epoch)
 			}
-		case r.position != int64(n)+1:
-			return nil, fmt.Errorf("%w: position %d follows %d", errOutdated, r.position, n)
+		case r.position != base+int64(n)+1:
+			return nil, fmt.Errorf("%w: position %d follows %d", errOutdated, r.position, base+int64(n))
+		case r.anew && n > 0:
+			return nil, fmt.Errorf("%w: the journal begins anew at position %d", errOutdated, r.position)
 		default:
 			journal = append(journal, r)
 		}

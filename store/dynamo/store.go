@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,6 +188,7 @@ func (s *Store) record(ctx context.Context, h *head, what durable.Load, journal 
 	rec := &durable.Record{Head: h.Head, Heartbeats: h.heartbeats()}
 	rec.Usage = h.used
 	rec.Digest = append([]byte(nil), h.Digest...)
+	rec.Tags, rec.Trace = maps.Clone(h.Tags), maps.Clone(h.Trace)
 	err := s.state(ctx, h, &rec.Head)
 	if err == nil {
 		rec.Inbox, err = s.inbox(ctx, h, h.Seen)
@@ -196,10 +198,10 @@ func (s *Store) record(ctx context.Context, h *head, what durable.Load, journal 
 		if err == nil {
 			rec.Journal, err = s.entriesOf(ctx, h, journal)
 		}
-		if n := int64(len(rec.Journal)); err == nil && h.released() && n != h.Revision {
-			err = fmt.Errorf("the journal has %d entries, want %d", n, h.Revision)
+		if n := h.baseRev + int64(len(rec.Journal)); err == nil && h.released() && n != h.Revision {
+			err = fmt.Errorf("the journal has %d entries, want %d", len(rec.Journal), h.Revision-h.baseRev)
 		}
-		rec.Revision = int64(len(rec.Journal))
+		rec.Revision = h.baseRev + int64(len(rec.Journal))
 		for i := range journal {
 			if journal[i].epoch == h.Epoch {
 				rec.Seq = max(rec.Seq, journal[i].seq)

@@ -50,10 +50,10 @@ func (r *row) dueBy(c *durable.Claim) bool { return !r.Due.IsZero() && !r.Due.Af
 // into outside the transaction.
 func (s *Store) refuseClaim(r *row, c *durable.Claim) error {
 	switch {
+	case r.Status.Ended():
+		return durable.ErrEnded // due or not
 	case r.heldBy(c) || r.dueBy(c):
 		return nil
-	case r.Status.Ended():
-		return durable.ErrEnded
 	case r.Status == durable.StatusRunning && r.proc != s.self.n:
 		return nil
 	}

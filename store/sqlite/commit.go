@@ -9,9 +9,6 @@ import (
 	"github.com/clewdev/clew/durable"
 )
 
-// never is the time that does not come.
-var never time.Time
-
 // batch is the stored form of a commit's parts. It is made before the commit
 // queues, so that the writer only writes.
 type batch struct {
@@ -95,10 +92,8 @@ func (b *batch) updateHead(w *conn, c *durable.Commit, read func(*call)) (accept
 	switch {
 	case c.Status == durable.StatusRunning:
 		head.time(c.Lease).time(c.Lease)
-	case c.Status.Ended():
-		head.null().null()
-	case c.Status == durable.StatusParked:
-		head.time(c.Due).time(c.Due) // see wake
+	case c.Status.Ended() || c.Status == durable.StatusParked:
+		head.time(c.Due).time(c.Due) // of what is parked see wake
 	default:
 		head.time(c.Due).time(c.Now) // what waits must be looked at
 	}
@@ -107,9 +102,16 @@ func (b *batch) updateHead(w *conn, c *durable.Commit, read func(*call)) (accept
 
 // write adds what stands outside the head. revision counts this batch too.
 func (b *batch) write(w *conn, c *durable.Commit, n, revision int64) {
+	was := revision - int64(len(c.Entries))
+	if c.Anew && was > 0 {
+		drop := w.query(qDropJournal)
+		drop.int(part(n, 0)).int(part(n, was)).run()
+		base := w.query(qBase)
+		base.int(was).int(n).run()
+	}
 	if b.journal != nil {
 		add := w.query(qAppend)
-		add.int(part(n, revision-int64(len(c.Entries))+1)).bytes(b.journal).run()
+		add.int(part(n, was+1)).bytes(b.journal).run()
 	}
 	if c.Seen > 0 {
 		seen := w.query(qDrainInbox)
@@ -184,7 +186,7 @@ func (b *batch) refuse(w *conn, c *durable.Commit) (receipt durable.Receipt, ref
 	case c.IfSeen && st.delivered > c.Seen:
 		refusal = durable.ErrUnseen
 	default:
-		return receipt, fmt.Errorf("sqlite: execution %q: a journal of more than %d entries: %w", c.ID, maxPart, durable.ErrInvalid)
+		return receipt, fmt.Errorf("sqlite: execution %q: its journal has no room for more than %d entries in all its life: %w", c.ID, maxPart, durable.ErrInvalid)
 	}
 	var damaged error
 	receipt.Unseen = readInbox(w, c.ID, st.n, c.Seen, &damaged)

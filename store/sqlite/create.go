@@ -35,11 +35,8 @@ func newborn(c *durable.Create, proc int64) row {
 	h.Owner, h.Epoch, h.Seq = c.Owner, 1, 1
 	h.Status, h.Detail, h.Due = f.Status, f.Detail, f.Due
 	h.Revision, h.Seen = int64(len(f.Entries)), f.Seen
-	switch {
-	case f.Status == durable.StatusRunning:
+	if f.Status == durable.StatusRunning {
 		h.proc, h.Due = proc, f.Lease
-	case f.Status.Ended():
-		h.Due = never
 	}
 	return h
 }
@@ -59,7 +56,7 @@ func insert(w *conn, c *durable.Create, h *row, first *batch, definition int64) 
 	}
 	h.n = w.db.LastInsertRowID()
 	birth := w.query(qCreateBirth)
-	birth.int(h.n).text(c.Owner).time(c.Created).time(c.Deadline).maybe(c.Fingerprint).bytes(c.Digest).bytes(c.Input).run()
+	birth.int(h.n).text(c.Owner).time(c.Created).time(c.Deadline).maybe(c.Fingerprint).bytes(c.Digest).bytes(c.EncodeExtras()).bytes(c.Input).run()
 	if first != nil {
 		first.write(w, c.First, h.n, h.Revision)
 	}

@@ -26,7 +26,7 @@ func remove(w *conn, id string) error {
 		of := w.query(q)
 		of.int(st.n).run()
 	}
-	for _, q := range []query{qDeleteJournal, qDeleteInbox} {
+	for _, q := range []query{qDropJournal, qDeleteInbox} {
 		of := w.query(q)
 		of.int(part(st.n, 0)).int(part(st.n, maxPart)).run()
 	}

@@ -74,6 +74,8 @@ func refuseDelivery(st *state, d *durable.Delivery, open bool, winner string, wo
 		return nil
 	case durable.DeliverHeartbeat:
 		full = false // takes no place
+	case durable.DeliverSignal:
+		open = true // needs nothing open
 	case durable.DeliverCallback:
 	default:
 		return fmt.Errorf("sqlite: delivery of kind %d, which this build does not know: %w", d.Kind, durable.ErrInvalid)

@@ -51,6 +51,9 @@
 // since their code may still be running. Let the engine drain first, and a
 // successor finds everything free.
 //
+// The entries that an execution writes to its journal are numbered all its life
+// through, also across new beginnings, and 16,777,215 of them are possible.
+//
 // Delete makes room in the file for what comes. To shrink the file itself, run
 // VACUUM with the sqlite3 shell while no process has it open.
 //

@@ -10,7 +10,7 @@ import (
 
 // List implements durable.Store; its heads come without input. It walks along
 // the IDs. Parked executions have an index of their own; any other filter
-// looks at each execution that it passes.
+// looks at each execution that it passes, and that for tags decodes it too.
 func (s *Store) List(ctx context.Context, q *durable.ListQuery) (durable.ListPage, error) {
 	limit := limitOf(q.Limit)
 	var found []row
@@ -43,14 +43,16 @@ func list(c *conn, q *durable.ListQuery, limit int) (found []row, failed error) 
 	}
 	defer s.Finalize()
 	rows := call{c: c, s: s}
-	rows.text(q.Cursor).int(int64(limit))
+	rows.text(q.Cursor)
 	if q.Definition != "" {
 		rows.text(q.Definition)
 	}
-	for rows.row() {
+	for len(found) < limit && rows.row() {
 		var r row
 		failed = firstOf(failed, r.scanHead(&rows))
-		found = append(found, r)
+		if q.Matches(&r.Head) { // the rest of the filter is in the query too
+			found = append(found, r)
+		}
 	}
 	for i := range found {
 		found[i].readEnd(c, &failed)
@@ -59,7 +61,8 @@ func list(c *conn, q *durable.ListQuery, limit int) (found []row, failed error) 
 }
 
 // listSQL writes the statuses as numbers, because only a query that has the
-// status in its text gets the index of parked executions.
+// status in its text gets the index of parked executions. How many rows are
+// wanted it does not say: tags, which are no columns, are looked at on the way.
 func listSQL(q *durable.ListQuery) string {
 	sql := `SELECT ` + headColumns
 	if len(q.Statuses) == 1 && q.Statuses[0] == durable.StatusParked {
@@ -67,7 +70,7 @@ func listSQL(q *durable.ListQuery) string {
 	}
 	sql += joinHead + `WHERE e.id > ?1 `
 	if q.Definition != "" {
-		sql += `AND e.definition IN (SELECT n FROM definitions WHERE name = ?3) `
+		sql += `AND e.definition IN (SELECT n FROM definitions WHERE name = ?2) `
 	}
 	if len(q.Statuses) > 0 {
 		terms := make([]string, len(q.Statuses))
@@ -76,7 +79,13 @@ func listSQL(q *durable.ListQuery) string {
 		}
 		sql += `AND (` + strings.Join(terms, ` OR `) + `) `
 	}
-	return sql + `ORDER BY e.id LIMIT ?2`
+	if !q.From.IsZero() {
+		sql += `AND b.created >= ` + strconv.FormatInt(nanos(q.From), 10) + ` `
+	}
+	if !q.To.IsZero() { // what was never given a time was before any
+		sql += `AND (b.created IS NULL OR b.created < ` + strconv.FormatInt(nanos(q.To), 10) + `) `
+	}
+	return sql + `ORDER BY e.id`
 }
 
 // limitOf is the most that a page of a query with this limit holds.

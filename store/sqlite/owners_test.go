@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -174,5 +175,35 @@ func TestReapersAndStarters(t *testing.T) {
 	}
 	if others, err := last.others(t.Context()); err != nil || len(others) != 3 {
 		t.Errorf("other owners: got %d, %v, want the 3 that live", len(others), err)
+	}
+}
+
+// An execution that ended, and is listed because it may be deleted, is nobody's
+// claim: the death of who ended it leaves it as it is.
+func TestDeathLeavesTheEndedAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clew.db")
+	a, b := openAt(t, path), openAt(t, path)
+	create(t, a, running("a"))
+	end := step("a", 1, 2, durable.StatusSucceeded)
+	end.Due = late
+	if _, err := a.Commit(t.Context(), end); err != nil {
+		t.Fatal(err)
+	}
+	born := running("born")
+	born.First.Status, born.First.Due = durable.StatusFailed, late
+	create(t, a, born)
+	a.die(t)
+	b.lastReap = time.Time{}
+	if ids := due(t, b); len(ids) != 0 {
+		t.Fatalf("due: got %q, want nothing", ids)
+	}
+	for _, id := range []string{"a", "born"} {
+		rec, err := b.Load(t.Context(), id, durable.LoadHead)
+		if err != nil || !rec.Due.Equal(late) {
+			t.Errorf("%s: got %+v, %v, want it due at %v", id, rec, err, late)
+		}
+		if _, err := b.Claim(t.Context(), &durable.Claim{ID: id, Owner: "b/1", Now: late, Lease: late}); !errors.Is(err, durable.ErrEnded) {
+			t.Errorf("a claim of %s: got %v, want ErrEnded", id, err)
+		}
 	}
 }

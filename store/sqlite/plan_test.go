@@ -66,6 +66,10 @@ func TestPlans(t *testing.T) {
 		t.Errorf("list of all: got plan %q, want a range along the IDs", all)
 	}
 	both := plan(t, c, listSQL(&durable.ListQuery{Definition: "d", Statuses: []durable.Status{durable.StatusFailed}}))
+	span := plan(t, c, listSQL(&durable.ListQuery{From: now, To: late, Tags: map[string]string{"k": "v"}}))
+	if !strings.HasPrefix(span, "SEARCH e USING INDEX sqlite_autoindex_executions_1 (id>?)") || strings.Contains(span, "B-TREE") {
+		t.Errorf("list by time: got plan %q, want a range along the IDs", span)
+	}
 	if !strings.HasPrefix(both, "SEARCH e USING INDEX sqlite_autoindex_executions_1 (id>?)") || strings.Contains(both, "B-TREE FOR ORDER") {
 		t.Errorf("filtered list: got plan %q, want a range along the IDs", both)
 	}

@@ -16,6 +16,8 @@ const (
 	qCreateBirth
 	qCreator
 	qAppend
+	qDropJournal
+	qBase
 	qAdvance
 	qTurn
 	qWakeAt
@@ -53,7 +55,6 @@ const (
 	qDeleteExecution
 	qDeleteBirth
 	qDeleteEnd
-	qDeleteJournal
 	qDeleteInbox
 	qDeleteKeys
 
@@ -63,8 +64,8 @@ const (
 // headColumns is what scanHead reads, up to the table of executions, and
 // joinHead the other tables that it comes from.
 const (
-	headColumns = `e.n, e.id, d.name, d.version, b.fingerprint, b.digest, b.created, b.deadline,
-		e.status, e.detail, e.park, e.revision, e.due, e.owner, e.proc, e.epoch, e.seq, e.safe, e.crashes, e.delivered, e.seen
+	headColumns = `e.n, e.id, d.name, d.version, b.fingerprint, b.digest, b.created, b.deadline, b.extras,
+		e.status, e.detail, e.park, e.revision, e.base, e.due, e.owner, e.proc, e.epoch, e.seq, e.safe, e.crashes, e.delivered, e.seen
 		FROM executions e `
 	joinHead = `JOIN definitions d ON d.n = e.definition JOIN births b ON b.n = e.n `
 )
@@ -80,9 +81,11 @@ var queries = [queryCount]string{
 
 	qCreate: `INSERT INTO executions (id, definition, status, due, owner, proc, epoch, seq, safe, crashes, revision, delivered, seen, detail, park)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-	qCreateBirth: `INSERT INTO births (n, creator, created, deadline, fingerprint, digest, input) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+	qCreateBirth: `INSERT INTO births (n, creator, created, deadline, fingerprint, digest, extras, input) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 	qCreator:     `SELECT creator FROM births WHERE n = (SELECT n FROM executions WHERE id = ?)`,
 	qAppend:      `INSERT INTO journal (n, batch) VALUES (?, ?)`,
+	qDropJournal: `DELETE FROM journal WHERE n > ? AND n <= ?`,
+	qBase:        `UPDATE executions SET base = ? WHERE n = ?`,
 
 	// The two forms of a commit that is accepted. This one, for an execution
 	// that runs on under the same lease, names no indexed column and so
@@ -143,7 +146,6 @@ var queries = [queryCount]string{
 	qDeleteExecution: `DELETE FROM executions WHERE n = ?`,
 	qDeleteBirth:     `DELETE FROM births WHERE n = ?`,
 	qDeleteEnd:       `DELETE FROM ends WHERE n = ?`,
-	qDeleteJournal:   `DELETE FROM journal WHERE n > ? AND n <= ?`,
 	qDeleteInbox:     `DELETE FROM inbox WHERE n > ? AND n <= ?`,
 	qDeleteKeys:      `DELETE FROM keys WHERE execution = ?`,
 }

@@ -14,6 +14,7 @@ type row struct {
 	durable.Record
 	n    int64 // its key
 	proc int64 // owner behind the claim, 0 when not running
+	base int64 // revision at which the journal last began anew
 }
 
 // Load implements durable.Store.
@@ -71,14 +72,15 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-// scanHead reads headColumns. Its error is about the JSON in them.
+// scanHead reads headColumns. Its error is about what is encoded in them.
 func (r *row) scanHead(q *call) error {
 	r.n = q.getInt()
 	r.ID, r.Definition, r.Version, r.Fingerprint = q.getText(), q.getText(), q.getText(), q.getText()
 	r.Digest, r.Created, r.Deadline = q.getBytes(), q.getTime(), q.getTime()
+	extras := q.getBytes()
 	r.Status, r.Detail = durable.Status(q.getInt()), q.getText()
 	park := q.getBytes()
-	r.Revision, r.Due, r.Owner, r.proc = q.getInt(), q.getTime(), q.getText(), q.getInt()
+	r.Revision, r.base, r.Due, r.Owner, r.proc = q.getInt(), q.getInt(), q.getTime(), q.getText(), q.getInt()
 	r.Epoch, r.Seq, r.SafeEpoch, r.Crashes = q.getInt(), q.getInt(), q.getInt(), int(q.getInt())
 	r.Delivered, r.Seen = q.getInt(), q.getInt()
 	// Each claim raises the epoch by one, so it counts the claims too, and
@@ -86,6 +88,9 @@ func (r *row) scanHead(q *call) error {
 	r.Activations = r.Epoch
 	if r.Status == durable.StatusRunning {
 		r.Lease = r.Due
+	}
+	if err := r.DecodeExtras(extras); err != nil {
+		return fmt.Errorf("sqlite: execution %q: %v: restore the file from a backup: %w", r.ID, err, durable.ErrStoreBroken)
 	}
 	return fromJSON(park, &r.Park, r.ID)
 }
@@ -126,7 +131,7 @@ func (r *row) readBody(c *conn) (batches [][]byte) {
 
 // decode reads the journal, outside the read transaction.
 func (r *row) decode(batches [][]byte) error {
-	r.Journal = make([]durable.Entry, 0, r.Revision)
+	r.Journal = make([]durable.Entry, 0, r.Revision-r.base)
 	for _, batch := range batches {
 		entries, err := durable.DecodeEntries(batch)
 		if err != nil {
@@ -134,9 +139,9 @@ func (r *row) decode(batches [][]byte) error {
 		}
 		r.Journal = append(r.Journal, entries...)
 	}
-	if int64(len(r.Journal)) != r.Revision {
+	if int64(len(r.Journal)) != r.Revision-r.base {
 		return fmt.Errorf("sqlite: execution %q: its journal has %d entries where its head counts %d: restore the file from a backup: %w",
-			r.ID, len(r.Journal), r.Revision, durable.ErrStoreBroken)
+			r.ID, len(r.Journal), r.Revision-r.base, durable.ErrStoreBroken)
 	}
 	return nil
 }

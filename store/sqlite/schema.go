@@ -42,7 +42,7 @@ CREATE TABLE executions (
 	id         TEXT NOT NULL UNIQUE,
 	definition INTEGER NOT NULL, -- definitions.n
 	status     INTEGER NOT NULL,
-	due        INTEGER,          -- of a running one this is its lease
+	due        INTEGER,          -- of a running one its lease, of an ended one when it may be deleted
 	owner      TEXT,             -- nonce of the last claim
 	proc       INTEGER NOT NULL, -- owners.n while running, else 0
 	epoch      INTEGER NOT NULL, -- also the number of activations
@@ -50,6 +50,7 @@ CREATE TABLE executions (
 	safe       INTEGER NOT NULL,
 	crashes    INTEGER NOT NULL,
 	revision   INTEGER NOT NULL,
+	base       INTEGER NOT NULL DEFAULT 0, -- revision at which the journal last began anew
 	delivered  INTEGER NOT NULL,
 	seen       INTEGER NOT NULL,
 	detail     TEXT,
@@ -68,6 +69,7 @@ CREATE TABLE births (
 	deadline    INTEGER,
 	fingerprint TEXT,
 	digest      BLOB,
+	extras      BLOB, -- durable.Identity.EncodeExtras
 	input       BLOB
 );
 
@@ -78,7 +80,8 @@ CREATE TABLE ends (
 	error  TEXT -- JSON
 );
 
--- n: execution and the number of the batch's first entry.
+-- n: execution and the number of the batch's first entry, of all that were
+-- ever written.
 CREATE TABLE journal (
 	n     INTEGER PRIMARY KEY,
 	batch BLOB NOT NULL -- durable.EncodeEntries

@@ -160,10 +160,7 @@ func ownCommit(k *kit) {
 }
 
 func ownLastCommit(k *kit) {
-	for _, status := range []durable.Status{
-		durable.StatusSuspended, durable.StatusParked,
-		durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut,
-	} {
+	for _, status := range append([]durable.Status{durable.StatusSuspended, durable.StatusParked}, ends...) {
 		id := status.String()
 		k.born(id, "cb", "cc")
 		k.deliver(callback(id, "cb", "n1", at(1)))
@@ -204,15 +201,13 @@ func ownWritesApart(k *kit) {
 }
 
 func nothingAfterTheEnd(k *kit) {
-	for _, status := range []durable.Status{
-		durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut,
-	} {
+	for _, status := range ends {
 		id := status.String()
 		k.born(id, "open", "won", "seen")
 		k.deliver(callback(id, "seen", "n0", at(1)))
 		k.deliver(callback(id, "won", "n1", at(1)))
 		c := batch(id, 1, 2, status)
-		c.Seen, c.Due, c.Lease = 1, at(5), at(5)
+		c.Seen, c.Lease = 1, at(5)
 		k.commit(c)
 		k.wantDue(id, time.Time{})
 
@@ -231,6 +226,7 @@ func nothingAfterTheEnd(k *kit) {
 		for _, d := range []*durable.Delivery{
 			callback(id, "open", "n2", at(2)), callback(id, "won", "n3", at(2)), callback(id, "seen", "n3", at(2)),
 			callback(id, "unheard of", "n4", at(2)), beat(id, "open", "n5", at(2)), cancel(id, "n6", at(2)), verb(id, "n7", 2, at(2)),
+			signal(id, "s", "n8", at(2)),
 		} {
 			k.refuseDelivery(d, durable.ErrEnded)
 		}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/clewdev/clew/durable"
@@ -11,6 +12,8 @@ func fullIdentity(id string) durable.Identity {
 	return durable.Identity{
 		ID: id, Definition: "order", Version: "3", Fingerprint: "a1b2", Input: []byte(`{"n":1}`),
 		Digest: []byte{0, 1, 254, 255}, Created: at(-1), Deadline: at(3600),
+		Tags: map[string]string{"customer": "17", "": "é"}, Retention: 36*time.Hour + 1, Origin: "first try",
+		Parent: durable.Parent{ID: "order-16", Key: "child/3"}, Trace: map[string]string{"traceparent": "00-4bf9-00f0-01"},
 	}
 }
 
@@ -70,7 +73,7 @@ func createBorn(k *kit) {
 
 func createBornReleased(k *kit) {
 	for _, status := range []durable.Status{
-		durable.StatusSuspended, durable.StatusParked, durable.StatusSucceeded, durable.StatusFailed,
+		durable.StatusSuspended, durable.StatusParked, durable.StatusSucceeded, durable.StatusFailed, durable.StatusTerminated,
 	} {
 		id := status.String()
 		first := batch(id, 1, 1, status)
@@ -84,10 +87,10 @@ func createBornReleased(k *kit) {
 			want.Park = first.Park
 		case durable.StatusSucceeded:
 			first.Result = []byte("42")
-			want.Result, want.Ended, want.Due = first.Result, at(1), time.Time{}
-		case durable.StatusFailed:
+			want.Result, want.Ended = first.Result, at(1)
+		case durable.StatusFailed, durable.StatusTerminated:
 			first.Error = &durable.Error{Type: "*errors.errorString", Message: "no"}
-			want.Error, want.Ended, want.Due = first.Error, at(1), time.Time{}
+			want.Error, want.Ended = first.Error, at(1)
 		}
 		k.create(&durable.Create{Identity: identity(id), Now: at(0), Owner: "w1/" + id, First: first})
 		k.same("a record born "+id, k.load(id), &durable.Record{Head: want, Journal: first.Entries})
@@ -100,6 +103,63 @@ func createBornReleased(k *kit) {
 			k.Fatalf("the first claim after birth: got epoch %d, safe %d, crashes %d, want 2, 1, 0", rec.Epoch, rec.SafeEpoch, rec.Crashes)
 		}
 	}
+}
+
+func createExtras(k *kit) {
+	first := batch("born", 1, 1, durable.StatusSuspended)
+	first.Due = at(0)
+	k.create(&durable.Create{Identity: fullIdentity("born"), Now: at(0), Owner: "w1/1", First: first})
+	k.create(&durable.Create{Identity: fullIdentity("pending"), Now: at(0), Owner: "w1/2", Due: at(0)})
+	for _, id := range []string{"born", "pending"} {
+		want := fullIdentity(id)
+		same := func(what string, got durable.Identity) {
+			k.Helper()
+			got.Input = want.Input // which not everything brings along
+			k.same("the identity from "+what, got, want)
+		}
+		head, err := k.store.Load(k.ctx, id, durable.LoadHead)
+		if err != nil {
+			k.Fatalf("Load of the head: got %v, want nil", err)
+		}
+		same("Load of the head", head.Identity)
+		rec := k.claim(id, "w2/"+id, at(1))
+		same("Claim", rec.Identity)
+		same("the repeated Claim", k.claim(id, "w2/"+id, at(1)).Identity)
+		k.commit(batch(id, rec.Epoch, 1, durable.StatusSucceeded))
+		same("Load after the end", k.load(id).Identity)
+		for _, h := range k.listAll(&durable.ListQuery{}) {
+			if h.ID == id {
+				same("List", h.Identity)
+			}
+		}
+	}
+	// Most have none of it, and get none.
+	k.pending("plain", at(0))
+	k.same("a plain identity", k.load("plain").Identity, identity("plain"))
+}
+
+// createCopied has a journal as it comes from an execution of a long life:
+// more than what one item of some stores holds, in entries of which none is
+// large.
+func createCopied(k *kit) {
+	const n = 5000
+	entries := make([]durable.Entry, n)
+	for i := range entries {
+		entries[i] = entry(int64(i) + 1)
+		entries[i].First, entries[i].Name, entries[i].Payload = true, fmt.Sprintf("step-%d", i), noise(byte(i), 100)
+	}
+	first := batch("a", 1, 1, durable.StatusSuspended)
+	first.Entries, first.Due = entries, at(1)
+	c := &durable.Create{Identity: fullIdentity("a"), Now: at(0), Owner: "w1/1", First: first}
+	k.create(c)
+	k.unchanged("a", func() { k.create(c) })
+	rec := k.claim("a", "w2/1", at(1))
+	k.same("the journal", rec.Journal, entries)
+	if rec.Revision != n || rec.SafeEpoch != 1 {
+		k.Fatalf("got revision %d, safe epoch %d, want %d, 1", rec.Revision, rec.SafeEpoch, n)
+	}
+	k.commit(batch("a", 2, 1, durable.StatusRunning))
+	k.same("the journal after a commit", k.load("a").Journal, append(entries, entry(201)))
 }
 
 func ownCreate(k *kit) {

@@ -19,6 +19,11 @@ type kit struct {
 // lease is how long the claims of a kit hold.
 const lease = 30 * time.Second
 
+// ends are the statuses in which nothing is accepted any more.
+var ends = []durable.Status{
+	durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut, durable.StatusTerminated,
+}
+
 // at returns the time of a check's story, in seconds since it began.
 func at(seconds int) time.Time {
 	return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(seconds) * time.Second)
@@ -131,7 +136,7 @@ func (k *kit) refuseDelivery(d *durable.Delivery, want error) {
 	})
 }
 
-// callback, beat, cancel and verb are deliveries of their kinds.
+// callback, beat, cancel, verb and signal are deliveries of their kinds.
 func callback(id, key, nonce string, now time.Time) *durable.Delivery {
 	return &durable.Delivery{ID: id, Key: key, Nonce: nonce, Kind: durable.DeliverCallback, Now: now, Payload: []byte(nonce)}
 }
@@ -147,6 +152,10 @@ func cancel(id, nonce string, now time.Time) *durable.Delivery {
 func verb(id, nonce string, revision int64, now time.Time) *durable.Delivery {
 	return &durable.Delivery{ID: id, Key: "verb/" + nonce, Nonce: nonce, Kind: durable.DeliverVerb, Now: now,
 		Revision: revision, Actor: "ada", Reason: "mended", Payload: []byte("retry")}
+}
+
+func signal(id, key, nonce string, now time.Time) *durable.Delivery {
+	return &durable.Delivery{ID: id, Key: "signal/" + key, Nonce: nonce, Kind: durable.DeliverSignal, Now: now, Payload: []byte(nonce)}
 }
 
 func (k *kit) load(id string) *durable.Record {
@@ -195,13 +204,19 @@ func (k *kit) wantDue(id string, want time.Time) {
 // that is which commits are in it.
 func (k *kit) wantOps(rec *durable.Record, want ...int64) {
 	k.Helper()
+	k.wantJournal(rec, int64(len(want)), want...)
+}
+
+// wantJournal is wantOps for a journal that began anew.
+func (k *kit) wantJournal(rec *durable.Record, revision int64, want ...int64) {
+	k.Helper()
 	got := make([]int64, 0, len(rec.Journal))
 	for i := range rec.Journal {
 		got = append(got, rec.Journal[i].Op)
 	}
 	k.same("operations in the journal", got, want)
-	if rec.Revision != int64(len(want)) {
-		k.Fatalf("revision: got %d, want %d", rec.Revision, len(want))
+	if rec.Revision != revision {
+		k.Fatalf("revision: got %d, want %d", rec.Revision, revision)
 	}
 }
 

@@ -100,7 +100,8 @@ func (w *walk) look(id string) call {
 		}
 		ids, later := k.walkDue(&durable.DueQuery{Definition: definition, Version: "1", Now: now, Limit: 2})
 		heads := idsOf(k.listAll(&durable.ListQuery{Definition: definition, Limit: 2}))
-		return fmt.Sprint(answer(rec, err), "\n\tdue ", show(ids), " later ", show(later), " heads ", show(heads))
+		tagged := idsOf(k.listAll(&durable.ListQuery{Definition: definition, Tags: map[string]string{"colour": "red"}, To: now, Limit: 2}))
+		return fmt.Sprint(answer(rec, err), "\n\tdue ", show(ids), " later ", show(later), " heads ", show(heads), " tagged ", show(tagged))
 	}}
 }
 
@@ -142,6 +143,10 @@ func (w *walk) next() call {
 
 func (w *walk) nextCreate(id string) call {
 	identity := durable.Identity{ID: id, Definition: w.definition(id), Version: "1", Input: []byte(w.name("in")), Created: w.now}
+	if w.chance(50) {
+		identity.Tags = map[string]string{"colour": pick(w, "red", "green")}
+		identity.Retention = time.Duration(w.rand.IntN(100)) * time.Second
+	}
 	c := &durable.Create{Identity: identity, Now: w.now, Owner: w.name("creator/"), Due: w.soon()}
 	if w.chance(60) {
 		c.First = w.commitOf(id)
@@ -192,6 +197,7 @@ func (w *walk) commitOf(id string) *durable.Commit {
 			c.Close = append(c.Close, key)
 		}
 	}
+	c.Anew = w.chance(15)
 	if w.chance(30) {
 		c.Lease = w.now.Add(20 * time.Second)
 	}
@@ -199,13 +205,13 @@ func (w *walk) commitOf(id string) *durable.Commit {
 		c.Detail = w.name("detail ")
 	}
 	c.Status = pick(w, durable.StatusRunning, durable.StatusRunning, durable.StatusRunning, durable.StatusRunning, durable.StatusSuspended,
-		durable.StatusSuspended, durable.StatusSuspended, durable.StatusParked, durable.StatusParked, durable.StatusSucceeded, durable.StatusFailed)
+		durable.StatusSuspended, durable.StatusSuspended, durable.StatusParked, durable.StatusParked, durable.StatusSucceeded, durable.StatusFailed, durable.StatusTerminated)
 	switch c.Status {
 	case durable.StatusParked:
 		c.Park = &durable.Park{Reason: durable.ParkPanic, Message: w.name("m"), At: w.now}
 	case durable.StatusSucceeded:
 		c.Result = []byte(w.name("out"))
-	case durable.StatusFailed:
+	case durable.StatusFailed, durable.StatusTerminated:
 		c.Error = &durable.Error{Type: "T", Message: w.name("m")}
 	}
 	return c
@@ -225,8 +231,10 @@ func (w *walk) nextDelivery(id string, s *sheet) call {
 		d.Nonce = pick(w, "d1", "d2") // may have been the winner's
 	}
 	switch n := w.rand.IntN(100); {
-	case n < 50:
+	case n < 40:
 		d.Kind, d.Key = durable.DeliverCallback, pick(w, "k1", "k2", "k3")
+	case n < 55:
+		d.Kind, d.Key = durable.DeliverSignal, pick(w, "signal/1", "signal/2", w.name("signal/"))
 	case n < 65:
 		d.Kind, d.Key = durable.DeliverHeartbeat, pick(w, "k1", "k2", "k3")
 	case n < 75:

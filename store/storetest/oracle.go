@@ -104,8 +104,12 @@ func (s *sheet) unseen(seen int64) []durable.Delivery {
 
 // land is what an accepted commit does.
 func (s *sheet) land(c *durable.Commit) {
+	if c.Anew {
+		s.Journal = nil
+	}
 	s.Journal = append(s.Journal, c.Entries...)
-	s.Revision, s.Seq, s.Status = int64(len(s.Journal)), c.Seq, c.Status
+	s.Revision += int64(len(c.Entries))
+	s.Seq, s.Status = c.Seq, c.Status
 	s.Detail, s.Park, s.Result, s.Error = c.Detail, c.Park, c.Result, c.Error
 	s.Seen = max(s.Seen, c.Seen)
 	s.Inbox = s.unseen(s.Seen)
@@ -119,7 +123,7 @@ func (s *sheet) land(c *durable.Commit) {
 		s.Crashes = 0
 	}
 	if c.Status.Ended() {
-		s.Due, s.Ended, s.open = time.Time{}, c.Now, nil
+		s.Due, s.Ended, s.open = c.Due, c.Now, nil
 		return
 	}
 	if c.Status == durable.StatusRunning {
@@ -162,7 +166,7 @@ func (o oracle) Deliver(_ context.Context, d *durable.Delivery) error {
 	if d.Kind == durable.DeliverVerb && (s.Status != durable.StatusParked || s.Revision != d.Revision) {
 		return durable.ErrRevision
 	}
-	if forCallback && len(s.Inbox) >= durable.MaxInbox {
+	if (forCallback || d.Kind == durable.DeliverSignal) && len(s.Inbox) >= durable.MaxInbox {
 		return durable.ErrInboxFull
 	}
 	s.Delivered++
@@ -220,7 +224,7 @@ func (o oracle) Due(_ context.Context, q *durable.DueQuery) (page durable.DuePag
 
 func (o oracle) List(_ context.Context, q *durable.ListQuery) (page durable.ListPage, err error) {
 	for _, s := range o {
-		if q.Definition == "" || s.Definition == q.Definition {
+		if q.Matches(&s.Head) {
 			page.Heads = append(page.Heads, s.Head)
 		}
 	}

@@ -141,18 +141,76 @@ func dueStatuses(k *kit) {
 	}
 	due(9)
 	due(10, "pending")
-	due(20, "pending", "parked", "suspended")
-	due(29, "pending", "parked", "suspended")
-	due(30, "pending", "parked", "suspended", "running")
+	due(20, "pending", "parked", "succeeded", "suspended")
+	due(29, "pending", "parked", "succeeded", "suspended")
+	due(30, "pending", "parked", "succeeded", "suspended", "running")
 	k.same("due of another definition", k.dueAll("ship", "1", at(30), 0), []string{"other"})
 	k.same("due of another version", k.dueAll("order", "2", at(30), 0), []string{"newer"})
 	k.same("due of no definition", k.dueAll("refund", "1", at(30), 0), []string{})
-	// Whatever Due shows can be claimed, and is then out of the way.
+	k.wantErr(k.store.Delete(k.ctx, "succeeded"), nil, "Delete of the ended one")
+	// Whatever else Due shows can be claimed, and is then out of the way.
 	for _, id := range k.dueAll("order", "1", at(30), 0) {
 		k.claim(id, "w2/"+id, at(30))
 	}
 	due(30)
 	due(60, "parked", "pending", "running", "suspended")
+}
+
+func dueEnded(k *kit) {
+	due := func(second int, want ...string) {
+		k.Helper()
+		query := &durable.DueQuery{Definition: "order", Version: "1", Now: at(second), Limit: 2}
+		ids, _ := k.walkDue(query)
+		k.same(fmt.Sprintf("due at second %d", second), ids, want)
+	}
+	k.pending("other", at(21))
+	for _, status := range ends {
+		k.endDue(status)
+	}
+	due(19)
+	page, err := k.store.Due(k.ctx, &durable.DueQuery{Definition: "order", Version: "1", Now: at(19)})
+	if err != nil || !page.Later.Equal(at(20)) {
+		k.Fatalf("later than second 19: got %v, %v, want %v", page.Later, err, at(20))
+	}
+	due(21, "cancelled", "failed", "succeeded", "terminated", "timed-out", "other")
+	k.claim("other", "w1/1", at(21))
+	for _, status := range ends {
+		id := status.String()
+		for _, second := range []int{19, 20, 99} {
+			k.unchanged(id, func() { k.refuseClaim(id, "w2/1", at(second), durable.ErrEnded) })
+		}
+		k.refuse(batch(id, 1, 3, durable.StatusRunning), durable.ErrEnded)
+		k.refuseDelivery(signal(id, "s", "n2", at(21)), durable.ErrEnded)
+	}
+	for _, h := range k.listAll(&durable.ListQuery{}) {
+		k.same("the head of "+h.ID, h, k.load(h.ID).Head)
+	}
+	due(21, "cancelled", "failed", "succeeded", "terminated", "timed-out")
+	k.wantErr(k.store.Delete(k.ctx, "failed"), nil, "Delete of what is due")
+	due(22, "cancelled", "succeeded", "terminated", "timed-out",
+		"born cancelled", "born failed", "born succeeded", "born terminated", "born timed-out")
+}
+
+// endDue makes records that end with this status: one that may be deleted at
+// second 20, one that was born so and may be at 22, and one that is kept.
+func (k *kit) endDue(status durable.Status) {
+	k.Helper()
+	id := status.String()
+	k.born(id, "cb")
+	k.deliver(callback(id, "cb", "n1", at(1)))
+	c := batch(id, 1, 2, status)
+	c.Due, c.Now = at(20), at(10)
+	k.commit(c)
+	k.wantDue(id, at(20)) // although a delivery waits
+	k.unchanged(id, func() { k.commit(c) })
+	born := batch("born "+id, 1, 1, status)
+	born.Due = at(22)
+	k.create(&durable.Create{Identity: identity(born.ID), Now: at(0), Owner: id, First: born})
+	k.wantDue(born.ID, at(22))
+	kept := batch("kept "+id, 1, 2, status)
+	k.born(kept.ID)
+	k.commit(kept)
+	k.wantDue(kept.ID, time.Time{})
 }
 
 func list(k *kit) {
@@ -165,12 +223,7 @@ func list(k *kit) {
 	k.commit(batch("b", 1, 2, durable.StatusSucceeded))
 	k.pending("B", at(0))
 
-	want := func(q durable.ListQuery, want ...string) {
-		k.Helper()
-		for q.Limit = range 8 {
-			k.same(fmt.Sprintf("heads by %s", show(q)), idsOf(k.listAll(&q)), want)
-		}
-	}
+	want := k.wantListed
 	want(durable.ListQuery{}, "B", "a", "b", "c", "d", "e")
 	want(durable.ListQuery{Definition: "order"}, "B", "a", "b", "c", "e")
 	want(durable.ListQuery{Definition: "ship"}, "d")
@@ -182,6 +235,80 @@ func list(k *kit) {
 	for _, h := range k.listAll(&durable.ListQuery{}) {
 		k.same("the head of "+h.ID, h, k.load(h.ID).Head)
 	}
+}
+
+// wantListed walks a list in pages of many sizes.
+func (k *kit) wantListed(q durable.ListQuery, want ...string) {
+	k.Helper()
+	for q.Limit = range 8 {
+		k.same(fmt.Sprintf("heads by %s", show(q)), idsOf(k.listAll(&q)), want)
+	}
+}
+
+func listTags(k *kit) {
+	// Few among many, so that those asked for are pages apart.
+	for i := range 40 {
+		id := identity(fmt.Sprintf("%02d", i))
+		switch {
+		case i%10 == 3:
+			id.Tags = map[string]string{"customer": "17", "region": "eu"}
+		case i == 35:
+			id.Tags = map[string]string{"customer": "17", "region": ""}
+		case i%2 == 0:
+			id.Tags = map[string]string{"customer": "170", "Region": "eu"}
+		}
+		first := batch(id.ID, 1, 1, durable.StatusSuspended)
+		if i == 13 || i == 14 || i == 33 {
+			first.Status = durable.StatusParked
+		}
+		k.create(&durable.Create{Identity: id, Now: at(0), Owner: "o/" + id.ID, First: first})
+	}
+	tags := func(pairs ...string) (m map[string]string) {
+		m = map[string]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17")}, "03", "13", "23", "33", "35")
+	k.wantListed(durable.ListQuery{Tags: tags("region", "eu")}, "03", "13", "23", "33")
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17", "region", "eu")}, "03", "13", "23", "33")
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17", "region", "")}, "35")
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "")})
+	k.wantListed(durable.ListQuery{Tags: tags("shop", "")})
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17"), Definition: "ship"})
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17"), Statuses: []durable.Status{durable.StatusParked}}, "13", "33")
+	k.wantListed(durable.ListQuery{Tags: tags("customer", "17"), Statuses: []durable.Status{durable.StatusSuspended}, Definition: "order"}, "03", "23", "35")
+	if all := idsOf(k.listAll(&durable.ListQuery{Tags: tags()})); len(all) != 40 {
+		k.Fatalf("heads by no tags: got %q, want all 40", all)
+	}
+}
+
+func listCreated(k *kit) {
+	for i, id := range []string{"d", "b", "e", "a", "c"} {
+		born := identity(id)
+		born.Created = at(i).Add(time.Duration(i) * time.Millisecond)
+		born.Tags = map[string]string{"parity": fmt.Sprint(i % 2)}
+		first := batch(id, 1, 1, durable.StatusParked)
+		k.create(&durable.Create{Identity: born, Now: at(99), Owner: "o/" + id, First: first})
+	}
+	second := at(2).Add(2 * time.Millisecond) // of e
+	k.wantListed(durable.ListQuery{From: at(0)}, "a", "b", "c", "d", "e")
+	k.wantListed(durable.ListQuery{From: second}, "a", "c", "e")
+	k.wantListed(durable.ListQuery{From: second.Add(time.Millisecond)}, "a", "c")
+	k.wantListed(durable.ListQuery{To: second}, "b", "d")
+	k.wantListed(durable.ListQuery{To: second.Add(time.Millisecond)}, "b", "d", "e")
+	k.wantListed(durable.ListQuery{From: at(1), To: at(3)}, "b", "e")
+	k.wantListed(durable.ListQuery{From: at(1), To: at(1)})
+	k.wantListed(durable.ListQuery{From: at(5)})
+	k.wantListed(durable.ListQuery{To: at(0)})
+	k.wantListed(durable.ListQuery{From: at(1), Tags: map[string]string{"parity": "0"}}, "c", "e")
+	k.wantListed(durable.ListQuery{From: at(1), To: at(4), Statuses: []durable.Status{durable.StatusParked}}, "a", "b", "e")
+	k.wantListed(durable.ListQuery{From: at(1), Statuses: []durable.Status{durable.StatusPending}})
+	// A span may reach beyond what a store can count.
+	far := time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
+	k.wantListed(durable.ListQuery{From: time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC), To: far}, "a", "b", "c", "d", "e")
+	k.wantListed(durable.ListQuery{From: far})
 }
 
 func defaultLimits(k *kit) {

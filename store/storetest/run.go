@@ -49,6 +49,8 @@ func checks() []check {
 		{"Create/Exists", "an ID is given once; a second Create is refused and changes nothing", createExists},
 		{"Create/Born", "with First a record is born claimed at epoch 1, its first commit in it", createBorn},
 		{"Create/BornReleased", "the first commit may leave the record suspended, parked or ended", createBornReleased},
+		{"Create/Extras", "tags, retention, parent, origin and trace come back wherever a head does", createExtras},
+		{"Create/Copied", "a record may be born with a journal of thousands of entries", createCopied},
 
 		{"Claim/Takes", "a claim raises the epoch and returns everything that replay needs", claimTakes},
 		{"Claim/NotDue", "what is not due, ended or absent cannot be claimed, and stays as it is", claimNotDue},
@@ -60,12 +62,14 @@ func checks() []check {
 		{"Commit/Head", "a commit sets what the head says, and appends to the journal", commitHead},
 		{"Commit/Lease", "a commit moves lease and due of a running record only if it names a lease", commitLease},
 		{"Commit/Release", "a commit that does not keep running releases the record until its due time", commitRelease},
+		{"Commit/Anew", "a commit that begins the journal anew drops what stood there; the revision counts on", commitAnew},
 
 		{"Fencing", "a commit under an old epoch is refused, always, and changes nothing", fencing},
 		{"Order", "commit n of a claim is accepted once, after n-1; a delayed duplicate changes nothing", order},
 		{"OwnWrite/Create", "a repeated Create by the same owner nonce succeeds and changes nothing", ownCreate},
 		{"OwnWrite/Claim", "a repeated Claim by the same owner nonce returns the same claim", ownClaim},
 		{"OwnWrite/Commit", "a repeated commit succeeds, changes nothing and tells of new deliveries", ownCommit},
+		{"OwnWrite/Anew", "a commit that began the journal anew drops nothing more when it is repeated, comes late or is refused", ownAnew},
 		{"OwnWrite/LastCommit", "that also holds for the commit that released or ended the record", ownLastCommit},
 		{"OwnWrite/Deliver", "a repeated delivery by the same nonce succeeds for ever and changes nothing", ownDeliver},
 		{"OwnWrite/Apart", "a delivery, whenever it comes, touches neither a claim's sequence nor its repeats", ownWritesApart},
@@ -74,15 +78,18 @@ func checks() []check {
 		{"NoLostWakeup/Deliver", "a delivery makes a record that is suspended or pending due, and leaves a running one alone", deliverWakes},
 		{"NoLostWakeup/Release", "who releases a record that has unseen deliveries leaves it due", releaseWakes},
 		{"NoLostWakeup/Parked", "a parked record is made due by its operator's verbs alone", parkedWakes},
+		{"NoLostWakeup/Signal", "a signal wakes what is suspended or pending, leaves alone what is parked, and is told to who runs", signalWakes},
 		{"NoLostWakeup/Race", "a delivery that races a suspending commit is told to it or wakes the record", deliverAgainstSuspend},
 
 		{"FirstDeliveryWins", "the first delivery by a key wins and stays the winner; others learn its nonce", firstDeliveryWins},
 		{"FirstDeliveryWins/Race", "of deliveries that race for a key exactly one wins", raceForKey},
 		{"Callback", "a callback accepts a delivery only while it is open", callbackOpen},
+		{"Signal", "a signal needs nothing open; the first by its key wins, and until the end", signalAnytime},
 		{"Heartbeat", "a heartbeat replaces the last one, takes no place, wins nothing and wakes nobody", heartbeat},
 		{"Verb", "a verb is accepted only by a record that is parked at the revision it was decided on", verbRevision},
 		{"InboxDrains", "a commit drops what it has seen, and nothing else", inboxDrains},
 		{"InboxFull", "the inbox holds MaxInbox deliveries, and a cancel or a verb beyond them", inboxFull},
+		{"InboxFull/Signals", "a full inbox refuses a signal, and still has room for a cancel and a verb", inboxFullOfSignals},
 		{"NothingAfterTheEnd", "an ended record accepts no claim, no commit and no delivery", nothingAfterTheEnd},
 		{"TimeNeverDecidesSafety", "epochs fence, clocks and leases never do", timeNeverDecides},
 
@@ -90,7 +97,10 @@ func checks() []check {
 		{"Due/Pages", "Due pages through what is due, earliest first, each once", duePages},
 		{"Due/Later", "Due names the time at which the next execution becomes due", dueLater},
 		{"Due/Statuses", "Due shows every status that can be due, running ones at their lease end, of one definition version", dueStatuses},
+		{"Due/Ended", "an ended record is due when it says that it may be deleted, and can't be claimed", dueEnded},
 		{"List", "List pages through the heads that match, in order of ID", list},
+		{"List/Tags", "List finds by tags, all of those that it is asked for", listTags},
+		{"List/Created", "List finds by the time of creation, from the first instant of a span to before its last", listCreated},
 		{"Limits", "a page without a limit holds at most 100, and the rest follows", defaultLimits},
 		{"Delete", "only an ended record can be deleted, and then its ID is free", deletes},
 
@@ -105,6 +115,7 @@ func checks() []check {
 		{"Race/Claims", "of claims that race for a record exactly one wins", raceClaims},
 		{"Race/Repeats", "repeats of a commit that race land once, and all succeed", raceRepeats},
 		{"Race/Takeover", "a commit that races a claim is in what the claim returns, or is fenced", raceTakeover},
+		{"Race/Anew", "a commit that begins the journal anew and races a claim does so for whoever claims, or is fenced and drops nothing", raceAnew},
 		{"Race/Deliveries", "deliveries that race have places of their own, without gaps", raceDeliveries},
 	}
 	for seed := range uint64(4) {

@@ -214,6 +214,84 @@ var wrongStores = []struct {
 			return s.Commit(context.Background(), &own)
 		}}
 	}},
+	{"loses the trace on the way to an owner", "Create/Extras", func(s *mem.Store) durable.Store {
+		return &onClaim{s, func(c *durable.Claim, _ *durable.Record) (*durable.Record, error) {
+			rec, err := s.Claim(context.Background(), c)
+			if err == nil {
+				rec.Trace = nil
+			}
+			return rec, err
+		}}
+	}},
+	{"cuts what a record is born with", "Create/Copied", func(s *mem.Store) durable.Store { return &cutting{s} }},
+	{"keeps what a new journal drops", "Commit/Anew", func(s *mem.Store) durable.Store {
+		return &onCommit{s, func(c *durable.Commit, _ *durable.Record) (durable.Receipt, error) {
+			own := *c
+			own.Anew = false
+			return s.Commit(context.Background(), &own)
+		}}
+	}},
+	{"counts its revision by what is left", "Commit/Anew", func(s *mem.Store) durable.Store { return &recounting{s} }},
+	{"begins anew again", "OwnWrite/Anew", func(s *mem.Store) durable.Store {
+		return &onCommit{s, func(c *durable.Commit, head *durable.Record) (durable.Receipt, error) {
+			own := *c
+			if c.Anew && c.Epoch == head.Epoch && c.Seq <= head.Seq {
+				own.Seq = head.Seq + 1
+			}
+			return s.Commit(context.Background(), &own)
+		}}
+	}},
+	{"remembers for an heir what was dropped", "Race/Anew", func(s *mem.Store) durable.Store {
+		return &hoarding{Store: s, dropped: map[string][]durable.Entry{}}
+	}},
+	{"takes signals for callbacks", "Signal", func(s *mem.Store) durable.Store {
+		return &onDeliver{s, func(d *durable.Delivery, _ *durable.Record) error {
+			own := *d
+			if d.Kind == durable.DeliverSignal {
+				own.Kind = durable.DeliverCallback
+			}
+			return s.Deliver(context.Background(), &own)
+		}}
+	}},
+	{"sleeps through signals", "NoLostWakeup/Signal", func(s *mem.Store) durable.Store {
+		return &deaf{Store: s, only: durable.DeliverSignal, slept: map[string]time.Time{}}
+	}},
+	{"has room for every signal", "InboxFull/Signals", func(s *mem.Store) durable.Store {
+		return &onDeliver{s, func(d *durable.Delivery, head *durable.Record) error {
+			own := *d
+			if d.Kind == durable.DeliverSignal && len(head.Inbox) >= durable.MaxInbox {
+				own.Kind = durable.DeliverCancel
+			}
+			return s.Deliver(context.Background(), &own)
+		}}
+	}},
+	{"goes on after a termination", "NothingAfterTheEnd", func(s *mem.Store) durable.Store {
+		return &onDeliver{s, func(d *durable.Delivery, head *durable.Record) error {
+			if head.Status == durable.StatusTerminated {
+				return nil
+			}
+			return s.Deliver(context.Background(), d)
+		}}
+	}},
+	{"forgets when it may forget", "Due/Ended", func(s *mem.Store) durable.Store {
+		return &onCommit{s, func(c *durable.Commit, _ *durable.Record) (durable.Receipt, error) {
+			own := *c
+			if c.Status.Ended() {
+				own.Due = time.Time{}
+			}
+			return s.Commit(context.Background(), &own)
+		}}
+	}},
+	{"lets everything be claimed that is due", "Due/Ended", func(s *mem.Store) durable.Store {
+		return &onClaim{s, func(c *durable.Claim, head *durable.Record) (*durable.Record, error) {
+			if head.Status.Ended() && !head.Due.IsZero() && !head.Due.After(c.Now) {
+				return head, nil
+			}
+			return s.Claim(context.Background(), c)
+		}}
+	}},
+	{"looks for tags on the first page", "List/Tags", func(s *mem.Store) durable.Store { return &sieve{s} }},
+	{"takes a span's end in", "List/Created", func(s *mem.Store) durable.Store { return &inclusive{s} }},
 	{"hands out its own memory", "Isolation", func(s *mem.Store) durable.Store {
 		return &sharing{Store: s, records: map[string]durable.Record{}}
 	}},
@@ -312,128 +390,4 @@ func (s *onDeliver) Deliver(ctx context.Context, d *durable.Delivery) error {
 		return err
 	}
 	return s.deliver(d, before)
-}
-
-// forgetful answers a repeat as if it were somebody else's call.
-type forgetful struct {
-	*mem.Store
-	create, claim, deliver bool
-}
-
-func (s *forgetful) Create(ctx context.Context, c *durable.Create) error {
-	if _, err := s.Load(ctx, c.ID, durable.LoadHead); err == nil && s.create {
-		return durable.ErrExists
-	}
-	return s.Store.Create(ctx, c)
-}
-
-func (s *forgetful) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
-	if rec, err := s.Load(ctx, c.ID, durable.LoadHead); err == nil && s.claim && rec.Owner == c.Owner {
-		return nil, durable.ErrNotDue
-	}
-	return s.Store.Claim(ctx, c)
-}
-
-func (s *forgetful) Deliver(ctx context.Context, d *durable.Delivery) error {
-	before, err := s.Load(ctx, d.ID, durable.LoadHead)
-	if err != nil || !s.deliver || d.Kind == durable.DeliverHeartbeat {
-		return s.Store.Deliver(ctx, d)
-	}
-	err = s.Store.Deliver(ctx, d)
-	if after, _ := s.Load(ctx, d.ID, durable.LoadHead); err == nil && after != nil && after.Delivered == before.Delivered {
-		return &durable.DeliveredError{Key: d.Key, Winner: d.Nonce}
-	}
-	return err
-}
-
-// deaf lets suspended records sleep on when something arrives: until slept,
-// which is what was due before.
-type deaf struct {
-	*mem.Store
-	slept map[string]time.Time
-}
-
-func (s *deaf) Deliver(ctx context.Context, d *durable.Delivery) error {
-	before, err := s.Load(ctx, d.ID, durable.LoadHead)
-	if err != nil {
-		return err
-	}
-	if _, known := s.slept[d.ID]; !known && before.Status == durable.StatusSuspended {
-		s.slept[d.ID] = before.Due
-	}
-	return s.Store.Deliver(ctx, d)
-}
-
-func (s *deaf) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
-	rec, err := s.Store.Load(ctx, id, what)
-	if due, ok := s.slept[id]; ok && err == nil && rec.Status == durable.StatusSuspended {
-		rec.Due = due
-	}
-	return rec, err
-}
-
-func (s *deaf) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
-	rec, err := s.Load(ctx, c.ID, durable.LoadHead)
-	if err == nil && rec.Status == durable.StatusSuspended && (rec.Due.IsZero() || rec.Due.After(c.Now)) {
-		return nil, durable.ErrNotDue
-	}
-	return s.Store.Claim(ctx, c)
-}
-
-// touchy numbers deliveries and commits from one counter: the commit after a
-// delivery has the wrong number.
-type touchy struct {
-	*mem.Store
-	touched map[string]int64 // epoch at the last delivery
-}
-
-func (s *touchy) Deliver(ctx context.Context, d *durable.Delivery) error {
-	err := s.Store.Deliver(ctx, d)
-	if rec, loadErr := s.Load(ctx, d.ID, durable.LoadHead); err == nil && loadErr == nil {
-		s.touched[d.ID] = rec.Epoch
-	}
-	return err
-}
-
-func (s *touchy) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
-	if epoch, ok := s.touched[c.ID]; ok && epoch == c.Epoch {
-		return durable.Receipt{}, durable.ErrFenced
-	}
-	return s.Store.Commit(ctx, c)
-}
-
-// halfBlind has pages, but loses the one after the first.
-type halfBlind struct{ *mem.Store }
-
-func (s *halfBlind) Due(ctx context.Context, q *durable.DueQuery) (durable.DuePage, error) {
-	page, err := s.Store.Due(ctx, q)
-	if q.Cursor == "" && page.Next != "" {
-		skipped, err := s.Store.Due(ctx, &durable.DueQuery{
-			Definition: q.Definition, Version: q.Version, Now: q.Now, Limit: q.Limit, Cursor: page.Next,
-		})
-		page.Next = skipped.Next
-		return page, err
-	}
-	return page, err
-}
-
-// sharing keeps what it loaded and hands it out again, the same slices every
-// time.
-type sharing struct {
-	*mem.Store
-	records map[string]durable.Record
-}
-
-func (s *sharing) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
-	rec, err := s.Store.Load(ctx, id, what)
-	if err != nil || what == durable.LoadHead {
-		return rec, err
-	}
-	kept, ok := s.records[id]
-	if !ok || kept.Epoch != rec.Epoch || kept.Seq != rec.Seq || kept.Delivered != rec.Delivered {
-		s.records[id] = *rec
-		return rec, nil
-	}
-	rec.Journal, rec.Inbox, rec.Park = kept.Journal, kept.Inbox, kept.Park
-	return rec, nil
 }

@@ -57,7 +57,7 @@ func TestWrongStoresAreCaught(t *testing.T) {
 			var caught []string
 			var why string
 			for _, c := range checks() {
-				if c.name == "BigPayloads" && c.name != wrong.want {
+				if (c.name == "BigPayloads" || c.name == "Create/Copied") && c.name != wrong.want {
 					continue // slow, and no other fault is about size
 				}
 				failures := attempt(t, c, &serial{store: wrong.wrap(mem.New())})
@@ -84,7 +84,7 @@ func TestWrongStoresAreCaught(t *testing.T) {
 func TestTheOraclePasses(t *testing.T) {
 	for _, c := range checks() {
 		switch c.name {
-		case "Isolation", "Isolation/End", "Due/Pages", "List", "Limits", "OddNames":
+		case "Isolation", "Isolation/End", "Due/Pages", "Due/Ended", "List", "List/Tags", "List/Created", "Limits", "OddNames":
 			continue
 		}
 		if failures := attempt(t, c, &serial{store: oracle{}}); len(failures) > 0 {
