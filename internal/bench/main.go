@@ -33,7 +33,11 @@ func main() {
 	flight := flag.Int("flight", 64, "sagas in flight")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the sagas in flight to this file")
 	flag.Parse()
-	if err := run(*n, *rounds, *flight, *profile); err != nil {
+	err := run(*n, *rounds, *flight, *profile)
+	if err == nil {
+		err = long(*rounds)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
