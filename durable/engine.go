@@ -149,6 +149,7 @@ type Engine struct {
 	watched map[string]*watch
 	outage  outage
 	reach   int                  // how many executions a look claims, at most
+	rivals  atomic.Bool          // somebody else was quicker since the last look
 	skip    map[string]time.Time // executions that could not be claimed, and until when
 	backlog bool                 // due work was left for lack of slots
 	wanted  time.Time            // when somebody wants the poller to look, since its last look began
@@ -167,13 +168,17 @@ func New(store Store, opts Options) (*Engine, error) {
 		store: store, opts: opts, id: newID(),
 		slots: make(chan struct{}, opts.Concurrency), aloneTurn: make(chan struct{}, 1),
 		hot: make(chan struct{}, opts.MaxHot), draining: make(chan struct{}), retime: make(chan struct{}, 1),
-		defs: map[string]*definition{}, active: map[string]*activation{}, watched: map[string]*watch{}, skip: map[string]time.Time{}, reach: opts.Concurrency,
+		defs: map[string]*definition{}, active: map[string]*activation{}, watched: map[string]*watch{}, skip: map[string]time.Time{}, reach: min(opts.Concurrency, firstReach),
 		values: context.WithoutCancel(opts.BaseContext),
 	}
 	e.hard, e.hardStop = context.WithCancel(context.Background())
 	e.bodies, e.bodyStop = context.WithCancelCause(e.values)
 	return e, nil
 }
+
+// firstReach is how many executions the first look of an engine claims: others
+// may have been started at the same time.
+const firstReach = 8
 
 func newID() string {
 	var b [8]byte

@@ -142,7 +142,7 @@ func typeName(err error) string {
 		switch e := err.(type) {
 		case *Error:
 			return e.Type
-		case *steered, *StepError, *ChildError:
+		case *steered, *StepError, *ChildError, *InvokeError, *CallbackError:
 		default:
 			name := fmt.Sprintf("%T", err)
 			if name != "*fmt.wrapError" && name != "*fmt.wrapErrors" {

@@ -194,7 +194,13 @@ func (a *activation) createInvoked(op *operation) error {
 	e.mu.Lock()
 	def := e.defs[inv.Definition+"@"+inv.Version]
 	e.mu.Unlock()
-	_, err := e.create(e.hard, def, id, id.Created)
+	due := id.Created
+	if e.opts.HotWait < 0 {
+		// Where nothing stays in memory the caller leaves before what it has
+		// invoked begins: its history is the same each time.
+		due = due.Add(e.opts.PollMin)
+	}
+	_, err := e.create(e.hard, def, id, due)
 	if !errors.Is(err, ErrExists) {
 		return err
 	}

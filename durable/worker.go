@@ -40,7 +40,7 @@ func (e *Engine) poll(ctx context.Context) {
 			e.opts.Logger.Warn("looking for due work failed, will repeat", "error", err)
 			e.trouble(err)
 			pause = min(2*pause, 5*e.opts.PollMax)
-		case found && !e.contended():
+		case found && !e.rivals.Swap(false):
 			pause = e.opts.PollMin
 		default:
 			pause = min(2*pause, e.opts.PollMax)
@@ -51,13 +51,6 @@ func (e *Engine) poll(ctx context.Context) {
 		}
 		e.sleep(ctx, earliest(now().Add(jittered), later))
 	}
-}
-
-// contended tells whether others claim what this engine wants.
-func (e *Engine) contended() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.reach < e.opts.Concurrency
 }
 
 // sleep waits until the time has come for the next look, or until somebody
@@ -182,10 +175,10 @@ func (o *outage) over(began, at time.Time, grace time.Duration) time.Time {
 	return o.until
 }
 
-// claimAll begins to run what is due; full means that no slot was left. Where
-// others look at the same page, each takes some of it at random, so that they
-// seldom want the same: half as many after somebody else was quicker, one more
-// after a claim that was not lost.
+// claimAll begins to run what is due; full means that it takes no more for now.
+// Where others look at the same page, each takes some of it at random, so that
+// they seldom want the same: a few at the first look, half as many after
+// somebody else was quicker, one more after a claim that was not lost.
 func (e *Engine) claimAll(def *definition, ids []string) (took, full bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -304,6 +297,7 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		e.expire(ctx, id)
 		return nil, err
 	case err != nil && settled(err): // somebody else was quicker
+		e.rivals.Store(true)
 		e.mu.Lock()
 		e.reach = max(1, e.reach/2)
 		e.skip[id] = at.Add(e.opts.PollMax)

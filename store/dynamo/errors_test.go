@@ -237,6 +237,40 @@ func TestCreateTableProtects(t *testing.T) {
 	}
 }
 
+// TestDamagedJournal: a journal that cannot be read is for a person, who is
+// told which and what to do.
+func TestDamagedJournal(t *testing.T) {
+	for name, damage := range map[string]func(m item){
+		"cut short": func(m item) { m[sBytes] = asBytes((&reader{item: m}).bytes(sBytes)[:3]) },
+		"rubbish":   func(m item) { m[sBytes] = asBytes([]byte("rubbish")) },
+		"missing":   func(m item) { clear(m) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := dynamolocal.Client(t)
+			s := appending(newStore(t, client))
+			create(t, s, running("a"))
+			commit(t, s, batch("a", 1, 2, durable.StatusRunning))
+			commit(t, s, batch("a", 1, 3, durable.StatusRunning))
+			key := recordKey("creator/a", 2)
+			m, err := s.get(t.Context(), pkOf("a"), key)
+			if err != nil || len(m) == 0 {
+				t.Fatalf("the record: got %v, %v", m, err)
+			}
+			if _, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &s.table, Key: keyOf(pkOf("a"), key)}); err != nil {
+				t.Fatal(err)
+			}
+			if damage(m); len(m) > 0 {
+				if err := s.put(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			other := open(t, client, Options{Table: s.table})
+			_, err = other.Load(t.Context(), "a", durable.LoadAll)
+			wantBroken(t, err, s.table, `reading execution "a"`, "damaged", "backup")
+		})
+	}
+}
+
 // TestNewerVersion: an item that a newer build wrote is left alone by all that
 // would write, with an error that says so.
 func TestNewerVersion(t *testing.T) {

@@ -89,7 +89,10 @@ func decodeRecords(b []byte) (all []record, err error) {
 	return all, nil
 }
 
-var errShort = errors.New("a record of the journal is cut short")
+var (
+	errDamaged = errors.New("the journal is damaged")
+	errShort   = fmt.Errorf("%w: a record is cut short", errDamaged)
+)
 
 // recordKey is the sort key of the record in a position; for one that holds
 // several, of the last one.
@@ -204,8 +207,8 @@ func assemble(base int64, parts ...[]record) ([]record, error) {
 			if have.epoch == 0 {
 				*have = r
 			} else if r.epoch != 0 && (have.epoch != r.epoch || have.seq != r.seq) {
-				return nil, fmt.Errorf("position %d holds commit %d of epoch %d and commit %d of epoch %d",
-					r.position, have.seq, have.epoch, r.seq, r.epoch)
+				return nil, fmt.Errorf("%w: position %d holds commit %d of epoch %d and commit %d of epoch %d",
+					errDamaged, r.position, have.seq, have.epoch, r.seq, r.epoch)
 			}
 		case r.position != base+int64(n)+1:
 			return nil, fmt.Errorf("%w: position %d follows %d", errOutdated, r.position, base+int64(n))
@@ -237,7 +240,7 @@ func (s *Store) entriesOf(ctx context.Context, h *head, journal []record) ([]dur
 		}
 		entries, err := durable.DecodeEntries(b)
 		if err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.position, err)
+			return nil, fmt.Errorf("%w: position %d: %w", errDamaged, r.position, err)
 		}
 		all = append(all, entries...)
 	}

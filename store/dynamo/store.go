@@ -240,5 +240,8 @@ func (s *Store) torn(ctx context.Context, h *head, err error) error {
 	if again, failed := s.read(ctx, h.ID); failed == nil && (again == nil || again.creator != h.creator) {
 		return durable.ErrNotFound
 	}
+	if errors.Is(err, errDamaged) || errors.Is(err, errOutdated) { // and nobody writes it anew
+		return broken(s.table, fmt.Sprintf("reading execution %q", h.ID), "its journal is damaged (%v): restore its items from a backup; other executions are not concerned", err)
+	}
 	return fmt.Errorf("dynamo: table %s: execution %q cannot be read: %w", s.table, h.ID, err)
 }
