@@ -147,8 +147,8 @@ type Delivery struct {
 	Actor   string
 	Reason  string
 
-	// Revision, for a verb, is the length of the journal on which it was
-	// decided; ErrRevision when the record is not parked there any more.
+	// Revision, for a verb, is the Head.Revision on which it was decided;
+	// ErrRevision when the record is not parked there any more.
 	Revision int64
 
 	// Seq is the place in the order of arrival, given by the store from 1.
