@@ -63,7 +63,8 @@ func (s *stepRun) attempt() {
 		s.c.st.exit() // the activation is over
 	}
 	s.a.mu.Lock()
-	if !s.op.done && (s.reachedNow() != nil || first && s.c.reached() != nil) {
+	over := s.c.st.stopped
+	if !s.op.done && (over || s.reachedNow() != nil || first && s.c.reached() != nil) {
 		// The start is durable but its body never ran, which proves that this
 		// attempt had no effect.
 		e := s.entry(EntryCancel)
@@ -75,7 +76,10 @@ func (s *stepRun) attempt() {
 	}
 	done := s.op.done
 	s.a.mu.Unlock()
-	if !done {
+	switch {
+	case over:
+		s.c.st.exit()
+	case !done:
 		s.execute()
 	}
 }

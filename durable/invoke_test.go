@@ -259,3 +259,34 @@ func TestTerminate(t *testing.T) {
 		})
 	}
 }
+
+// TestCrashTerminated: whatever dies when, nothing runs on once the request has
+// been obeyed, and what was invoked is stopped.
+func TestCrashTerminated(t *testing.T) {
+	pair(t, func(w *durabletest.World, c *tally, inner *durable.Definition[int, string]) func(*durable.Context, int) (string, error) {
+		return func(ctx *durable.Context, _ int) (string, error) {
+			durable.Go(ctx, "g", func(ctx *durable.Context) (string, error) { return durable.Invoke(ctx, "long", inner, 1) })
+			if err := durable.Wait(ctx, "w", time.Minute); err != nil {
+				return "", err
+			}
+			_, err := durable.Step(ctx, "terminates", func(ctx context.Context) (int, error) {
+				return 0, once(w.Client.Terminate(ctx, "x", "test", "enough"))
+			})
+			if err != nil {
+				return "", err
+			}
+			return count(ctx, c, "after")
+		}
+	}, func(w *durabletest.World, c *tally) func(*durable.Context, int) (string, error) {
+		return func(ctx *durable.Context, n int) (string, error) { return "", durable.Wait(ctx, "w", 240*time.Hour) }
+	}, func(w *durabletest.World, c *tally, h *durable.Head, invoked []durable.Head) {
+		if h.Status != durable.StatusTerminated || c.get("x/1/after") != 0 {
+			w.Errorf("got %v (%v), the step after ran %d times", h.Status, h.Error, c.get("x/1/after"))
+		}
+		for _, i := range invoked {
+			if i.Status != durable.StatusCancelled {
+				w.Errorf("%q is %v, want it cancelled", i.ID, i.Status)
+			}
+		}
+	})
+}

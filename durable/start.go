@@ -10,6 +10,10 @@ import (
 // at most MaxNameLength bytes.
 const MaxTags = 20
 
+// maxTrace bounds the trace context that an execution keeps, in bytes: each
+// write of its head pays for it.
+const maxTrace = 4 << 10
+
 // StartOption sets a property of one execution.
 type StartOption func(*startOptions)
 
@@ -33,7 +37,7 @@ func WithTags(tags map[string]string) StartOption {
 }
 
 // WithTrace keeps the starter's trace context with the execution, as a
-// propagator has written it: for observers.
+// propagator has written it, at most 4 KB: for observers.
 func WithTrace(carrier map[string]string) StartOption {
 	return func(o *startOptions) { o.trace = maps.Clone(carrier) }
 }
@@ -48,6 +52,13 @@ func startOptionsOf(opts []StartOption) (*startOptions, error) {
 		return nil, fmt.Errorf("%w: delay %v and retention %v: neither may be negative", ErrInvalid, o.delay, o.retention)
 	case len(o.tags) > MaxTags:
 		return nil, fmt.Errorf("%w: %d tags, the limit is %d", ErrInvalid, len(o.tags), MaxTags)
+	}
+	size := 0
+	for name, v := range o.trace {
+		size += len(name) + len(v)
+	}
+	if size > maxTrace {
+		return nil, fmt.Errorf("%w: the trace context has %d bytes, the limit is %d: leave baggage out", ErrInvalid, size, maxTrace)
 	}
 	for name, v := range o.tags {
 		if name == "" || len(name) > MaxNameLength || len(v) > MaxNameLength {

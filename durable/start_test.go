@@ -268,7 +268,9 @@ func TestCrashNested(t *testing.T) {
 				return strings.Join(b.Values(), ","), b.Err()
 			}
 		}, func(w *durabletest.World, c *tally) func(*durable.Context, int) (string, error) {
-			return func(ctx *durable.Context, n int) (string, error) { return "invoked", durable.Wait(ctx, "w", time.Minute) }
+			return func(ctx *durable.Context, n int) (string, error) {
+				return "invoked", durable.Wait(ctx, "w", time.Minute)
+			}
 		}, func(w *durabletest.World, c *tally, h *durable.Head, invoked []durable.Head) {
 			switch {
 			case cancelled && h.Status == durable.StatusCancelled:
