@@ -20,7 +20,10 @@ import (
 type Action[T any] struct {
 	Order int64 // of the start of what it undoes, ascending
 	Name  string
-	Value T // what its runner needs
+	// Together: neighbours with the same one, not empty, may be undone beside
+	// each other.
+	Together string
+	Value    T // what its runner needs
 }
 
 // Policy says what an undo that fails means for the ones after it.
@@ -62,22 +65,40 @@ func (s *Stack[T]) Plan() []Action[T] {
 // error joins what failed, each an *Error. A context that has ended stops it
 // before the next action.
 func (s *Stack[T]) Unwind(ctx context.Context, p Policy, run func(context.Context, Action[T]) error) error {
+	return s.unwind(ctx, p, func(a, b Action[T]) bool { return false }, func(ctx context.Context, batch []Action[T]) []error {
+		return []error{run(ctx, batch[0])}
+	})
+}
+
+// UnwindTogether is Unwind for a runner that takes neighbours which may be undone
+// beside each other (Action.Together) at once, and returns an error for each.
+func (s *Stack[T]) UnwindTogether(ctx context.Context, p Policy, run func(context.Context, []Action[T]) []error) error {
+	return s.unwind(ctx, p, func(a, b Action[T]) bool { return a.Together != "" && a.Together == b.Together }, run)
+}
+
+func (s *Stack[T]) unwind(ctx context.Context, p Policy, together func(a, b Action[T]) bool, run func(context.Context, []Action[T]) []error) error {
 	plan := s.Plan()
 	var left []Action[T]
 	var errs []error
-	for i, a := range plan {
+	for i, n := 0, 0; i < len(plan); i += n {
 		if err := ctx.Err(); err != nil {
 			errs = append(errs, err)
 			left = append(left, plan[i:]...)
 			break
 		}
-		if err := run(ctx, a); err != nil {
-			errs = append(errs, &Error{Name: a.Name, Err: err})
-			left = append(left, a)
-			if p == InOrder {
-				left = append(left, plan[i+1:]...)
-				break
+		for n = 1; i+n < len(plan) && together(plan[i], plan[i+n]); n++ {
+		}
+		failed := false
+		for j, err := range run(ctx, plan[i:i+n]) {
+			if err != nil {
+				errs = append(errs, &Error{Name: plan[i+j].Name, Err: err})
+				left = append(left, plan[i+j])
+				failed = true
 			}
+		}
+		if failed && p == InOrder {
+			left = append(left, plan[i+n:]...)
+			break
 		}
 	}
 	slices.Reverse(left) // so that equal orders keep their places

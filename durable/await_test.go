@@ -41,8 +41,9 @@ func TestCrashWaitForCallback(t *testing.T) {
 			_, err = durable.WaitForCallback[string](ctx, "broken", func(context.Context, string) error {
 				return durable.Permanent(errors.New("no such address"))
 			})
-			if !errors.As(err, &failed) || !strings.Contains(err.Error(), "no such address") {
-				w.Errorf("a submitter that fails for good: got %v, want a CallbackError with its error", err)
+			var step *durable.StepError
+			if !errors.As(err, &step) || !strings.Contains(err.Error(), "no such address") {
+				w.Errorf("a submitter that fails for good: got %v, want a StepError with its error", err)
 			}
 			return a, nil
 		}

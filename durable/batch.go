@@ -445,7 +445,7 @@ func (b *batch[T]) flatBranch(in *Context, i int) (ok, failed bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if errors.Is(err, ErrCancelled) && a.journal.cancel != nil {
+	if errors.Is(err, ErrCancelled) && b.in.reached() != nil {
 		return false, false
 	}
 	if b.reason == "" {

@@ -26,6 +26,7 @@ type CallbackOption func(*callbackOptions)
 type callbackOptions struct {
 	timeout, heartbeat time.Duration
 	submitter          []StepOption
+	report             *StepReport
 }
 
 // WithCallbackTimeout makes the callback fail with ErrCallbackTimeout when
@@ -103,35 +104,77 @@ func WithSubmitter(opts ...StepOption) CallbackOption {
 	return func(o *callbackOptions) { o.submitter = append(o.submitter, opts...) }
 }
 
+// WithCallbackReport fills r when a WaitForCallback returns, also when it fails:
+// with what the journal knows of it as a whole.
+func WithCallbackReport(r *StepReport) CallbackOption {
+	return func(o *callbackOptions) { o.report = r }
+}
+
+// SubmitterName is the name of the step in which a WaitForCallback hands its
+// callback's ID out.
+const SubmitterName = "submitter"
+
 // WaitForCallback opens a callback, hands its ID out by submit, which runs as a
 // step with its retries, and waits for the result: what CreateCallback, Step and
-// Result do in a context of their own. The error is a *CallbackError: of a
-// callback that was failed or timed out, or of a submitter that failed for good,
-// whose callback is closed then. It returns the same on every replay;
-// ErrCancelled once the execution was asked to stop.
+// Result do in a context of their own. A callback that was failed, or timed out,
+// returns a *CallbackError; a submitter that failed for good its *StepError, and
+// the callback is closed. It returns the same on every replay; ErrCancelled once
+// the execution was asked to stop.
 func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.Context, callbackID string) error, opts ...CallbackOption) (T, error) {
 	var o callbackOptions
 	for _, opt := range opts {
 		opt(&o)
 	}
-	v, err := child(ctx, SubtypeCallback, name, func(ctx *Context) (T, error) {
+	k, err := ctx.begin(OpContext, SubtypeCallback, name, 0)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	defer k.end()
+	k.open()
+	v, err := runContext(k, nil, func(ctx *Context) (T, error) {
 		var zero T
 		cb, err := CreateCallback[T](ctx, "callback", opts...)
 		if err != nil {
 			return zero, err
 		}
-		_, err = Step(ctx, "submitter", func(ctx context.Context) (struct{}, error) {
+		_, err = Step(ctx, SubmitterName, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, submit(ctx, cb.ID())
 		}, o.submitter...)
 		if err != nil {
 			return zero, err
 		}
 		return cb.Result(ctx)
-	}, nil)
+	})
+	k.reportCallback(o.report)
 	if failed, ok := err.(*ChildError); ok {
-		err = &CallbackError{Callback: name, Err: failed.Err}
+		err = k.whoFailed(failed.Err)
 	}
 	return v, err
+}
+
+// reportCallback is reportContext, but for a submitter that was refused, of which
+// more is known.
+func (k *call) reportCallback(r *StepReport) {
+	k.reportContext(r)
+	if submitter := k.submitter(); r != nil && submitter != nil && submitter.end == EntryFailure && submitter.rejected {
+		r.Rejected, r.InDoubt = true, submitter.doubt
+	}
+}
+
+// submitter is the step that hands the callback's ID out, nil before it starts.
+func (k *call) submitter() *operation {
+	k.c.a.mu.Lock()
+	defer k.c.a.mu.Unlock()
+	return k.c.a.journal.byID[opID{scopeID{parent: k.op.num}, 2}]
+}
+
+// whoFailed tells the failure of a submitter from that of its callback.
+func (k *call) whoFailed(err error) error {
+	if submitter := k.submitter(); submitter != nil && (submitter.end == EntryFailure || submitter.end == EntryTimeout || submitter.end == EntryLost) {
+		return &StepError{Step: k.name, Attempts: submitter.attempt, Err: err}
+	}
+	return &CallbackError{Callback: k.name, Err: err}
 }
 
 // ID returns what somebody outside needs to complete the callback.

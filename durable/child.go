@@ -9,9 +9,10 @@ import (
 type ContextOption func(*contextOptions)
 
 type contextOptions struct {
-	codec Codec
-	batch batchOptions
-	given []string // options that only Parallel and Map take
+	codec  Codec
+	report *StepReport
+	batch  batchOptions
+	given  []string // options that only Parallel and Map take
 }
 
 func contextOptionsOf(opts []ContextOption) *contextOptions {
@@ -34,6 +35,12 @@ func (o *contextOptions) single(name string) error {
 // result of a Child or Go, the results of the branches of a Parallel or Map.
 func WithCodec(c Codec) ContextOption { return func(o *contextOptions) { o.codec = c } }
 
+// WithContextReport fills r when a Child returns, also when it fails: with what
+// the journal knows of it as a whole.
+func WithContextReport(r *StepReport) ContextOption {
+	return func(o *contextOptions) { o.report = r }
+}
+
 // Child runs fn in a child context: operations in it have positions and names
 // of their own, so that a helper may change without shifting what its caller
 // does. Once it has ended, replays return its result without calling fn. An
@@ -55,7 +62,22 @@ func child[T any](ctx *Context, sub, name string, fn func(*Context) (T, error), 
 	}
 	defer k.end()
 	k.open()
-	return runContext(k, o.codec, fn)
+	v, err := runContext(k, o.codec, fn)
+	k.reportContext(o.report)
+	return v, err
+}
+
+// reportContext tells what the journal knows of a context that has ended.
+func (k *call) reportContext(r *StepReport) {
+	if r == nil {
+		return
+	}
+	k.c.a.mu.Lock()
+	defer k.c.a.mu.Unlock()
+	*r = StepReport{Key: k.key(), Since: k.op.first}
+	if k.op.started {
+		r.Number, r.Attempts, r.InDoubt = k.op.num, 1, k.op.end != EntryResult
+	}
 }
 
 // open records the start of the context, unless cancel comes first.
@@ -107,7 +129,7 @@ func (k *call) ended() bool {
 // inside is the handle for the code in the operation's own context.
 func (k *call) inside(id scopeID) *Context {
 	c := k.c
-	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: c.shielded, scope: c.a.newScope(id, k.path+"/")}
+	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: c.shielded, stop: c.stop, scope: c.a.newScope(id, k.path+"/")}
 }
 
 // closeContext records how the context ended. It returns an error only when
@@ -133,7 +155,7 @@ func closeContext[T any](k *call, s *scope, codec Codec, v T, err error) error {
 	e.Payload = payload
 	if err != nil {
 		e.Kind, e.Error = EntryFailure, failure
-		if stopped && a.journal.cancel != nil {
+		if stopped && k.c.reached() != nil {
 			e.Kind = EntryCancel
 		}
 	}

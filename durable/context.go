@@ -22,6 +22,7 @@ type Context struct {
 	scope *scope
 	// shielded: cancel and deadline do not reach operations on this handle.
 	shielded bool
+	stop     *stopper // of the groups around it, nil if there is none
 }
 
 // scope is a sequence of positions under one parent.
@@ -108,7 +109,7 @@ func (c *Context) reached() error {
 	if err := c.a.cancelled(); err != nil {
 		return err
 	}
-	return nil
+	return c.stop.asked()
 }
 
 // call is one operation of the handler on its way through the engine.

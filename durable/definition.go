@@ -25,6 +25,8 @@ type definition struct {
 	name, version string
 	fingerprint   string
 	timeout       time.Duration
+	onParked      func(context.Context, Head)
+	terminated    func(detail string) string
 	run           func(c *Context, input []byte, limit int) ([]byte, error)
 }
 
@@ -40,6 +42,19 @@ func WithExecutionTimeout(d time.Duration) DefineOption {
 // WithFingerprint stamps executions with a digest of the definition's shape.
 func WithFingerprint(f string) DefineOption {
 	return func(def *definition) { def.fingerprint = f }
+}
+
+// WithOnParked calls f in the process that has parked an execution, once the
+// parking is durable: to tell a person. It is not called again if that process
+// dies first. The context ends with the host; a panic is logged.
+func WithOnParked(f func(ctx context.Context, parked Head)) DefineOption {
+	return func(def *definition) { def.onParked = f }
+}
+
+// WithTerminatedStatus makes the custom status of an execution that is
+// terminated or abandoned, of the one that it had.
+func WithTerminatedStatus(f func(detail string) string) DefineOption {
+	return func(def *definition) { def.terminated = f }
 }
 
 // Define declares a durable function. The handler must be deterministic: on

@@ -60,6 +60,7 @@ type operation struct {
 	path    string // of names, once its code has come here
 	link    int64
 	first   time.Time // when it started first
+	started bool      // its first entry is a start
 
 	// Steps.
 	attempt  int       // last one started
@@ -84,6 +85,8 @@ type operation struct {
 	open      int // operations directly in this context that have not ended
 
 	resolved bool // an operator stated the outcome
+	actor    string
+	reason   string // with which an operator decided
 	done     bool
 	end      EntryKind
 	payload  []byte
@@ -169,6 +172,9 @@ func (j *journal) act(e *Entry) error {
 	}
 	park := j.park
 	j.park = nil
+	if d.Verb == VerbUnwind && j.cancel == nil {
+		j.cancel = &Entry{Kind: EntryCancel, At: e.At, Actor: e.Actor, Reason: e.Reason}
+	}
 	if park == nil || park.Op == 0 {
 		return nil
 	}
@@ -204,7 +210,7 @@ func (op *operation) nextAttempt() int {
 
 func (j *journal) add(e *Entry) {
 	id := opID{scopeID{e.Parent, e.Scope, e.Pos >> branchShift}, e.Pos & (1<<branchShift - 1)}
-	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, path: e.path, link: e.Link, first: e.At}
+	op := &operation{id: id, num: e.Op, typ: e.Type, subtype: e.Subtype, name: e.Name, path: e.path, link: e.Link, first: e.At, started: e.Kind == EntryStart}
 	j.ops = append(j.ops, op)
 	j.byID[id] = op
 	j.counts[id.scopeID] = max(j.counts[id.scopeID], id.pos)
@@ -249,6 +255,7 @@ func (j *journal) advance(op *operation, e *Entry) {
 			return
 		}
 		op.finish(e)
+		op.actor, op.reason = e.Actor, e.Reason
 		if op.typ == OpSignal {
 			op.payload = j.takeSignal(op.name, e.Delivery)
 		}

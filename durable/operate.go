@@ -68,6 +68,7 @@ func (d *Decision) check(h *Head) error {
 	}
 	switch {
 	case d.Verb == VerbAbandon:
+	case d.Verb == VerbUnwind && h.mayUnwind():
 	case !slices.Contains(h.Park.Verbs, d.Verb):
 		return &VerbError{ID: h.ID, Verb: d.Verb, State: "parked: " + string(h.Park.Reason), Possible: append(slices.Clone(h.Park.Verbs), VerbAbandon)}
 	case d.Verb == VerbResolve && (len(d.Output) > 0) == d.NoEffect:
@@ -79,6 +80,13 @@ func (d *Decision) check(h *Head) error {
 			ErrKeyExpired, h.Park.Key, h.Park.KeyAge(now()).Round(time.Second), h.Park.KeyLifetime)
 	}
 	return nil
+}
+
+// mayUnwind tells whether the engine parked a saga of which nobody has said yet
+// that it goes only forward. Its pivot would not be undone even if it had begun.
+func (h *Head) mayUnwind() bool {
+	bug := h.Park.Reason == ParkNondeterminism || h.Park.Reason == ParkPanic || h.Park.Reason == ParkCrashLoop
+	return bug && strings.HasPrefix(h.Fingerprint, SagaFingerprint) && strings.HasPrefix(h.Detail, "running/")
 }
 
 // KeyAge is how long ago the parked operation's key was first used.

@@ -51,7 +51,7 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 		a.mu.Unlock()
 		c.st.nextActivation()
 	}
-	var d Decision
+	d := Decision{Actor: k.op.actor, Reason: k.op.reason}
 	if err := json.Unmarshal(k.op.payload, &d); err != nil {
 		return Decision{}, fmt.Errorf("durable: stored decision of %q: %w", k.path, err)
 	}
@@ -78,8 +78,26 @@ func parkWrite(p Park) *write {
 func (a *activation) parkAs(w *write) {
 	if a.commit(*w) == nil { // an error says that the activation is over, or that something moved
 		p := w.park
+		a.eng.tellParked(a)
 		a.eng.opts.Logger.Error("parked", "execution", a.id.ID, "reason", string(p.Reason), "operation", p.Operation, "message", p.Message)
 	}
+}
+
+// tellParked calls who wants to know of an execution that was parked.
+func (e *Engine) tellParked(a *activation) {
+	if a.def.onParked == nil || a.final == nil {
+		return
+	}
+	e.wg.Add(1)
+	go func(h Head) {
+		defer e.wg.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				e.opts.Logger.Error("OnParked panicked", "execution", h.ID, "panic", fmt.Sprint(p))
+			}
+		}()
+		a.def.onParked(e.bodies, h)
+	}(*a.final)
 }
 
 // bug is the Park of an execution whose code is wrong.

@@ -220,5 +220,7 @@ const (
 	VerbRetry   Verb = "retry"   // new attempts for the parked operation
 	VerbResolve Verb = "resolve" // states the outcome of an operation in doubt
 	VerbResume  Verb = "resume"  // goes on, after a deploy
+	VerbSkip    Verb = "skip"    // counts the parked undo as done
+	VerbUnwind  Verb = "unwind"  // asks a saga before its pivot to unwind
 	VerbAbandon Verb = "abandon" // ends it as it stands, with all effects; always possible
 )

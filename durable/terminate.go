@@ -48,6 +48,9 @@ func (a *activation) isTerminated() bool {
 func (a *activation) terminate() {
 	a.mu.Lock()
 	why := a.journal.terminated
+	if a.def.terminated != nil {
+		a.detail = a.def.terminated(a.detail)
+	}
 	a.mu.Unlock()
 	failure := toStored(&TerminatedError{Actor: why.Actor, Reason: why.Reason})
 	a.freeInvoked(nil)

@@ -40,6 +40,52 @@ func Rand(ctx *Context) (float64, error) {
 	})
 }
 
+// Value calls value once and records what it returns: every replay gets the same.
+// It is for what a handler may not decide anew each time, as what depends on
+// configuration, and costs no write of its own: the next one takes it along. So
+// value runs again if the process dies before that, and may have no effects. An
+// error of it is recorded too, as a *StepError. ErrCancelled once the execution
+// has been asked to stop.
+func Value[T any](ctx *Context, name string, value func() (T, error)) (T, error) {
+	var zero T
+	k, err := ctx.begin(OpValue, "", name, 0)
+	if err != nil {
+		return zero, err
+	}
+	defer k.end()
+	a := ctx.a
+	a.mu.Lock()
+	recorded, stop := k.op != nil, ctx.reached() != nil
+	if !recorded && stop {
+		k.recordCancelled()
+	}
+	a.mu.Unlock()
+	if !recorded && !stop {
+		v, err := value() // it is the user's, so not under the mutex
+		var payload []byte
+		if err == nil {
+			payload, err = encodeValue(v, a.eng.opts.MaxPayload)
+		}
+		failure := toStored(err)
+		a.mu.Lock()
+		e := k.entry(EntryResult)
+		if e.Payload = payload; failure != nil {
+			e.Kind, e.Error = EntryFailure, failure
+		}
+		k.record(e)
+		a.mu.Unlock()
+	}
+	switch k.op.end {
+	case EntryCancel:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return zero, a.stopped(k.op)
+	case EntryFailure:
+		return zero, &StepError{Step: name, Attempts: 1, Err: k.op.err}
+	}
+	return decodeResult[T](ctx, nil, k.op, k.path, k.op.payload)
+}
+
 // recorded is an operation whose result is made on the spot, so that it has
 // neither a body nor a start.
 func recorded[T any](ctx *Context, name string, value func() T) (T, error) {

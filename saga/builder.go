@@ -1,25 +1,18 @@
 package saga
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"fmt"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/clewdev/clew/durable"
 )
 
-// Scope is where steps are declared: a Builder.
-type Scope[In any] interface{ scope() *plan[In] }
-
 // Builder declares a saga from In to Out. Steps run in the order of their
 // declarations. It is not safe for concurrent use.
 type Builder[In, Out any] struct {
-	p       plan[In]
-	name    string
+	p       plan
 	version string
 	timeout time.Duration
 }
@@ -27,129 +20,55 @@ type Builder[In, Out any] struct {
 // New begins to declare a saga. Change version whenever steps, their order or
 // their names change: sagas in flight stay on the version they started with.
 func New[In, Out any](name, version string) *Builder[In, Out] {
-	return &Builder[In, Out]{name: name, version: version}
+	b := &Builder[In, Out]{p: plan{name: name}, version: version}
+	b.p.root = &block{p: &b.p}
+	return b
 }
 
 // Timeout gives every execution a deadline, counted from its start. Past it
 // the saga unwinds, unless its pivot has started: then it finishes forward.
 func (b *Builder[In, Out]) Timeout(d time.Duration) *Builder[In, Out] {
-	if d <= 0 {
-		b.p.problem(caller(), "Timeout(%v): pass a duration above zero", d)
-	}
+	b.positive("Timeout", d)
 	b.timeout = d
 	return b
 }
 
-func (b *Builder[In, Out]) scope() *plan[In] { return &b.p }
-
-// plan is the list of declared steps, with the mistakes made so far.
-type plan[In any] struct {
-	steps    []*step[In]
-	problems []string
-	sealed   bool
+// UnwindTimeout gives the unwinding a deadline of its own, counted from its
+// beginning: past it no further undo starts, and the saga parks
+// (ParkUnwindDeadline). There is none by default.
+func (b *Builder[In, Out]) UnwindTimeout(d time.Duration) *Builder[In, Out] {
+	b.positive("UnwindTimeout", d)
+	b.p.unwindTimeout = d
+	return b
 }
 
-// caller is the file:line outside of this package that is declaring.
-func caller() string {
-	var pcs [16]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, "github.com/clewdev/clew/saga.") || strings.HasSuffix(f.File, "_test.go") {
-			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
-		}
-		if !more {
-			return "unknown"
-		}
+// UndoIndependently says that the undos of this saga do not need each other:
+// when one fails for good, those of earlier steps run all the same before the
+// saga parks. By default the order is kept, and it parks at once.
+func (b *Builder[In, Out]) UndoIndependently() *Builder[In, Out] {
+	b.p.independent = true
+	return b
+}
+
+// OnParked calls f when an execution parks, in the process that parked it: to
+// tell a person. It is called once, after the parking is durable, and not again
+// if the process dies: what must not be missed belongs into a look at
+// durable.StatusParked. A panic in f is logged.
+func (b *Builder[In, Out]) OnParked(f func(ctx context.Context, parked durable.Head)) *Builder[In, Out] {
+	if f == nil {
+		b.p.problem(caller(), "OnParked got a nil func: pass one, or drop the call")
 	}
+	b.p.onParked = f
+	return b
 }
 
-func (p *plan[In]) problem(at, format string, args ...any) {
-	p.problems = append(p.problems, at+": "+fmt.Sprintf(format, args...))
-}
-
-// declare adds a step. After Build nothing can be added: a scope that a body
-// captured is refused, loudly.
-func (p *plan[In]) declare(name string, nilBody bool) *step[In] {
-	at := caller()
-	if p.sealed {
-		panic(fmt.Sprintf("saga: step %q is declared at %s after Build: declare all steps before, none inside a body", name, at))
-	}
-	s := &step[In]{name: name, at: at}
-	p.steps = append(p.steps, s)
-	switch {
-	case name == "" || len(name) > 100 || strings.ContainsAny(name, "/#"):
-		p.problem(at, "step %q: a name has 1 to 100 bytes and neither \"/\" nor \"#\", which idempotency keys use", name)
-	case nilBody:
-		p.problem(at, "step %q has a nil body: pass a func", name)
-	}
-	return s
-}
-
-func (p *plan[In]) positive(s *step[In], what string, d time.Duration) {
+func (b *Builder[In, Out]) positive(what string, d time.Duration) {
 	if d <= 0 {
-		p.problem(s.at, "step %q: %s(%v): pass a duration above zero", s.name, what, d)
+		b.p.problem(caller(), "%s(%v): pass a duration above zero", what, d)
 	}
 }
 
-func (p *plan[In]) classify(s *step[In], c class) {
-	if p.sealed {
-		panic(fmt.Sprintf("saga: step %q is classified after Build", s.name))
-	}
-	if s.class != unclassified {
-		p.problem(s.at, "step %q is classified twice, as %v and as %v: keep one", s.name, s.class, c)
-	}
-	s.class = c
-}
-
-func (p *plan[In]) irreversible(s *step[In], why string) {
-	p.classify(s, irreversible)
-	s.why = why
-	if strings.TrimSpace(why) == "" {
-		p.problem(s.at, "step %q is Irreversible without a reason: say why its effect may stand when the saga unwinds", s.name)
-	}
-}
-
-// check finds what only the whole plan shows.
-func (p *plan[In]) check() {
-	names := map[string]string{}
-	var pivotStep *step[In]
-	for _, s := range p.steps {
-		if first, taken := names[s.name]; taken {
-			p.problem(s.at, "step %q has the name of the step at %s: give it another", s.name, first)
-		}
-		names[s.name] = s.at
-		switch {
-		case s.class == unclassified:
-			p.problem(s.at, "step %q is not classified: say how it is undone with Undo, or that it is ReadOnly, Irreversible(why) or, after the pivot, Retriable", s.name)
-		case s.class == readOnly && s.verify != nil:
-			p.problem(s.at, "step %q is ReadOnly and has a Verify: without an effect there is nothing to verify; drop one of them", s.name)
-		case s.class == pivot && pivotStep != nil:
-			p.problem(s.at, "step %q is a second pivot after %q (%s): a saga has one point of no return; make this one Retriable, or split the saga", s.name, pivotStep.name, pivotStep.at)
-		case s.class == pivot:
-			pivotStep = s
-			if s.why == "" {
-				p.problem(s.at, "pivot %q has no way out of doubt: give it a Verify, or ParkInDoubt", s.name)
-			}
-		case s.class == undoable && pivotStep != nil:
-			p.problem(s.at, "step %q can be undone but comes after the pivot %q (%s), past which nothing is undone: move it before the pivot, or make it Retriable", s.name, pivotStep.name, pivotStep.at)
-		case s.class == retriable && pivotStep == nil:
-			p.problem(s.at, "step %q is Retriable but no pivot comes before it, so that the saga may still unwind: declare the Pivot first, or give the step an Undo, or make it Irreversible(why)", s.name)
-		}
-	}
-	if len(p.steps) == 0 {
-		p.problem(caller(), "the saga has no steps: declare at least one")
-	}
-}
-
-// fingerprint digests the shape of the plan: names and classes in order.
-func (p *plan[In]) fingerprint() string {
-	h := sha256.New()
-	for _, s := range p.steps {
-		fmt.Fprintf(h, "%d:%s:%v;", len(s.name), s.name, s.class)
-	}
-	return durable.SagaFingerprint + hex.EncodeToString(h.Sum(nil)[:8])
-}
+func (b *Builder[In, Out]) scope() typed[In] { return typed[In]{b.p.root} }
 
 // BuildError lists every mistake in a declaration, each with file and line
 // and the ways to mend it.
@@ -170,20 +89,23 @@ func (b *Builder[In, Out]) Build(result func(Context, In) (Out, error)) (*Saga[I
 	if result == nil {
 		b.p.problem(caller(), "Build got a nil func: pass one that makes the saga's output")
 	}
-	if b.name == "" || b.version == "" {
-		b.p.problem(caller(), "name %q, version %q: both are needed", b.name, b.version)
+	if b.p.name == "" || b.version == "" {
+		b.p.problem(caller(), "name %q, version %q: both are needed", b.p.name, b.version)
 	}
 	b.p.check()
 	if len(b.p.problems) > 0 {
-		return nil, &BuildError{Saga: b.name, Problems: b.p.problems}
+		return nil, &BuildError{Saga: b.p.name, Problems: b.p.problems}
 	}
 	b.p.sealed = true
-	opts := []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint())}
+	opts := []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint()), durable.WithTerminatedStatus(abandoned)}
 	if b.timeout > 0 {
 		opts = append(opts, durable.WithExecutionTimeout(b.timeout))
 	}
-	s := &Saga[In, Out]{plan: &b.p, name: b.name, result: result}
-	s.Definition = durable.Define(b.name, b.version, s.run, opts...)
+	if b.p.onParked != nil {
+		opts = append(opts, durable.WithOnParked(b.p.onParked))
+	}
+	s := &Saga[In, Out]{plan: &b.p, result: result}
+	s.Definition = durable.Define(b.p.name, b.version, s.run, opts...)
 	return s, nil
 }
 
@@ -191,7 +113,6 @@ func (b *Builder[In, Out]) Build(result func(Context, In) (Out, error)) (*Saga[I
 // engine and to start. It is immutable and safe for concurrent use.
 type Saga[In, Out any] struct {
 	*durable.Definition[In, Out]
-	plan   *plan[In]
-	name   string
+	plan   *plan
 	result func(Context, In) (Out, error)
 }

@@ -92,13 +92,22 @@ type Output[T any] struct {
 	name  string
 }
 
-func output[T, In any](p *plan[In], s *step[In]) Output[T] { return Output[T]{p, s.name} }
+func output[T any](p *plan, s *step) Output[T] { return Output[T]{p, s.name} }
 
 // values are the results of one run so far. They never change, because a body
 // that ignored its timeout may still be reading them: with makes new ones.
 type values struct {
 	owner any
 	raw   map[string]json.RawMessage
+}
+
+func noValues(p *plan) *values { return &values{owner: p, raw: map[string]json.RawMessage{}} }
+
+// and returns the values of two members of a group.
+func (v *values) and(w *values) *values {
+	next := &values{owner: v.owner, raw: maps.Clone(v.raw)}
+	maps.Copy(next.raw, w.raw)
+	return next
 }
 
 func (v *values) with(name string, raw json.RawMessage) *values {

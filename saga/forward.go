@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/clewdev/clew/compensate"
@@ -13,8 +14,8 @@ import (
 // try is what the runner knows of a forward step in progress. It may take
 // several durable steps: after a Verify that found no effect the next one runs
 // under another key, and after an operator's retry under the same one.
-type try[In any] struct {
-	*step[In]
+type try struct {
+	*step
 	order    int64 // of the first start; 0 while there is none
 	key      string
 	since    time.Time // first use of key
@@ -27,14 +28,14 @@ type try[In any] struct {
 }
 
 // step runs one forward step to its end. An error means: unwind.
-func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
-	t := &try[In]{step: st}
+func (f *flow) step(st *step) error {
+	t := &try{step: st}
 	for {
-		raw, err := r.attempt(ctx, t)
+		raw, err := f.attempt(t)
 		if err == nil && t.rep.Resolved {
 			if bad := t.check(raw); bad != nil {
 				// An operator stated a result of another type: ask again.
-				if done, err := r.inDoubt(ctx, t, r.reason(t), bad); done {
+				if done, err := f.inDoubt(t, f.reason(t), bad); done {
 					return err
 				}
 				continue
@@ -42,10 +43,10 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 		}
 		switch {
 		case err == nil:
-			return r.succeeded(t, raw)
+			return f.succeeded(t, raw)
 		case errors.Is(err, durable.ErrSuspended):
 			return err
-		case t.order == 0 && t.rep.Number == 0 && !r.pivoted:
+		case t.order == 0 && t.rep.Number == 0 && !f.pivoted:
 			return err // never started
 		case t.rep.Number == 0 && !errors.Is(err, durable.ErrCancelled) && !errors.Is(err, durable.ErrKeyExpired):
 			mustNotHappen(err)
@@ -53,53 +54,100 @@ func (r *run[In]) step(ctx *durable.Context, st *step[In]) error {
 		if t.rep.Rejected {
 			err = &rejection{err}
 		}
-		done, err := r.failed(ctx, t, err)
+		done, err := f.failed(t, err)
 		if done {
 			return err
 		}
 	}
 }
 
-// attempt runs one durable step for t.
-func (r *run[In]) attempt(ctx *durable.Context, t *try[In]) (json.RawMessage, error) {
+// attempt runs one durable operation for t.
+func (f *flow) attempt(t *try) (raw json.RawMessage, err error) {
+	ctx := f.at()
+	if t.class == pivot && t.doubt {
+		ctx = ctx.Shielded() // it may have happened: no cancel can stop it any more
+	}
+	switch {
+	case t.ask != nil:
+		raw, err = f.asks(ctx, t)
+	case t.flow != nil:
+		raw, err = durable.Child(ctx, t.name, func(c *durable.Context) (json.RawMessage, error) {
+			return t.flow(c, f.input())
+		}, durable.WithContextReport(&t.rep))
+	default:
+		raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)
+	}
+	t.note()
+	return raw, err
+}
+
+// options are those of the durable step that runs a body.
+func (f *flow) options(t *try) []durable.StepOption {
 	set := t.settings
 	t.base = durable.DefaultRetry()
-	switch {
-	case r.pivoted:
-		ctx, t.base = ctx.Shielded(), patient()
-	case t.class == pivot && t.doubt:
-		ctx = ctx.Shielded() // it may have happened: no cancel can stop it any more
+	if f.pivoted {
+		t.base = patient()
 	}
 	set.retry = set.retry.Or(t.base)
 	if set.retry.MaxAttempts > 0 {
 		set.retry.MaxAttempts = max(set.retry.MaxAttempts-t.attempts, 1)
 	}
 	opts := append(set.options(t.base), durable.WithReport(&t.rep))
-	if set.atMostOnce && (t.verify != nil || !r.pivoted) {
+	if set.atMostOnce && (t.verify != nil || !f.pivoted) {
 		opts = append(opts, durable.StopWhenUnknown())
 	}
 	if t.class == pivot {
-		opts = append(opts, durable.PointOfNoReturn(), durable.WithSubtype(durable.SubtypePivot, 0))
+		opts = append(opts, durable.PointOfNoReturn())
 	}
+	opts = append(opts, durable.WithSubtype(t.class.subtype(), 0))
 	if t.key != "" {
 		opts = append(opts, durable.WithKey(t.key, t.since))
 	}
 	if !t.forced {
 		opts = append(opts, durable.WithKeyLifetime(set.keyLifetime))
 	}
-	raw, err := durable.Step(ctx, t.name, r.body(t.body), opts...)
-	t.note()
+	return opts
+}
+
+// asks asks somebody outside and waits for the answer. Having asked is what
+// there may be to undo.
+func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
+	set, seen := t.settings, f.values
+	set.timeout = 0 // it bounds the answer
+	opts := []durable.CallbackOption{durable.WithSubmitter(set.options(durable.DefaultRetry())...), durable.WithCallbackReport(&t.rep)}
+	if t.settings.timeout > 0 {
+		opts = append(opts, durable.WithCallbackTimeout(t.settings.timeout))
+	}
+	raw, err := durable.WaitForCallback[json.RawMessage](ctx, t.name, func(c context.Context, id string) error {
+		leave, err := set.limit.enter(c)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		own := contextOf(c, seen)
+		own.key = strings.TrimSuffix(own.key, "/"+durable.SubmitterName)
+		return t.step.ask(own, f.input(), id)
+	}, opts...)
+	if err == nil {
+		if err = t.check(raw); err != nil { // somebody outside sent it
+			t.rep.InDoubt = true
+		}
+	}
+	var refused *durable.CallbackError
+	if errors.As(err, &refused) && !errors.Is(err, durable.ErrCallbackTimeout) {
+		err = &rejection{err}
+	}
 	return raw, err
 }
 
 // newKey: what was done under the key so far is proven to have had no effect,
 // and the participant refuses it from now on.
-func (t *try[In]) newKey() {
+func (t *try) newKey() {
 	t.doubt, t.forced, t.key, t.since = false, false, "", time.Time{}
 }
 
 // note takes in the report of the durable step that has just ended.
-func (t *try[In]) note() {
+func (t *try) note() {
 	if t.rep.Number == 0 {
 		return
 	}
@@ -114,65 +162,68 @@ func (t *try[In]) note() {
 }
 
 // succeeded notes the step's result, and its undo.
-func (r *run[In]) succeeded(t *try[In], raw json.RawMessage) error {
-	r.values = r.values.with(t.name, raw)
-	r.stands(t, raw, true)
+func (f *flow) succeeded(t *try, raw json.RawMessage) error {
+	f.values = f.values.with(t.name, raw)
+	f.stands(t, raw, true)
 	if t.class == pivot {
-		r.pivoted = true
+		f.pivoted, f.forward = true, ForwardCommitted
+		f.status(f.ctx, UnwindNone)
 	}
 	return nil
 }
 
 // stands puts the step on the stack of what to undo.
-func (r *run[In]) stands(t *try[In], raw json.RawMessage, known bool) {
+func (f *flow) stands(t *try, raw json.RawMessage, known bool) {
 	if t.class != undoable {
 		return
 	}
-	r.stack.Push(compensate.Action[standing[In]]{
-		Order: t.order, Name: t.name,
-		Value: standing[In]{step: t.step, key: t.key, value: raw, known: known},
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stack.Push(compensate.Action[standing]{
+		Order: t.order, Name: f.prefix + t.name, Together: f.together,
+		Value: standing{step: t.step, from: f, key: t.key, value: raw, known: known},
 	})
 }
 
 // failed decides what a durable step that ended with an error means. done
 // says that the forward step has ended too: with nil it has succeeded after
 // all, else the saga unwinds with the error.
-func (r *run[In]) failed(ctx *durable.Context, t *try[In], cause error) (done bool, err error) {
+func (f *flow) failed(t *try, cause error) (done bool, err error) {
 	stopped := errors.Is(cause, durable.ErrCancelled)
 	if errors.Is(cause, durable.ErrResolvedNoEffect) {
 		t.doubt = false
 	}
-	if t.class == readOnly && !r.pivoted {
+	if t.class == readOnly && !f.pivoted {
 		return true, cause
 	}
 	doubted := t.doubt
 	if t.doubt && t.verify != nil {
-		v, err := r.ask(ctx, t)
+		v, err := f.verdict(t)
 		switch {
 		case errors.Is(err, durable.ErrSuspended):
 			return true, err
 		case err != nil: // asking failed for good: nothing is known
 		case v.Kind == happened && stopped && t.class != pivot:
-			r.stands(t, v.Value, true)
+			f.stands(t, v.Value, true)
 			return true, cause
 		case v.Kind == happened:
-			return true, r.succeeded(t, v.Value)
+			return true, f.succeeded(t, v.Value)
 		case v.Kind == noEffect:
 			// The participant refuses this key from now on.
 			t.newKey()
 		}
 	}
 	switch {
-	case r.pivoted:
-		return r.failedAfterPivot(ctx, t, cause, doubted)
+	case f.pivoted:
+		return f.failedAfterPivot(t, cause, doubted)
 	case t.class == pivot && t.doubt:
-		return r.inDoubt(ctx, t, ParkPivotInDoubt, cause)
+		return f.inDoubt(t, ParkPivotInDoubt, cause)
 	case doubted && !t.doubt && !stopped && t.mayGoOn(cause):
 		return false, nil
 	case t.doubt && errors.Is(cause, durable.ErrKeyExpired):
-		return r.inDoubt(ctx, t, ParkKeyExpired, cause)
+		return f.inDoubt(t, ParkKeyExpired, cause)
 	case t.doubt:
-		r.stands(t, nil, false)
+		f.stands(t, nil, false)
 	}
 	return true, cause
 }
@@ -180,7 +231,7 @@ func (r *run[In]) failed(ctx *durable.Context, t *try[In], cause error) (done bo
 // mayGoOn tells whether a step of which Verify found no effect is tried
 // again: when it was stopped because an outcome was unknown or its key had
 // expired, and its policy has attempts left.
-func (t *try[In]) mayGoOn(cause error) bool {
+func (t *try) mayGoOn(cause error) bool {
 	policy := t.settings.retry.Or(t.base)
 	left := policy.MaxAttempts < 0 || t.attempts < policy.MaxAttempts
 	inTime := policy.MaxElapsed < 0 || t.rep.Since.Sub(t.first) < policy.MaxElapsed
@@ -189,17 +240,17 @@ func (t *try[In]) mayGoOn(cause error) bool {
 
 // failedAfterPivot: from here the saga only goes forward, so what cannot be
 // done is for a person.
-func (r *run[In]) failedAfterPivot(ctx *durable.Context, t *try[In], cause error, doubted bool) (bool, error) {
+func (f *flow) failedAfterPivot(t *try, cause error, doubted bool) (bool, error) {
 	if doubted && !t.doubt && t.mayGoOn(cause) {
 		return false, nil
 	}
-	return r.inDoubt(ctx, t, ParkAfterPivot, cause)
+	return f.inDoubt(t, ParkAfterPivot, cause)
 }
 
 // reason is why a step parks whose outcome a person has to state.
-func (r *run[In]) reason(t *try[In]) durable.ParkReason {
+func (f *flow) reason(t *try) durable.ParkReason {
 	switch {
-	case r.pivoted:
+	case f.pivoted:
 		return ParkAfterPivot
 	case t.class == pivot:
 		return ParkPivotInDoubt
@@ -209,19 +260,26 @@ func (r *run[In]) reason(t *try[In]) durable.ParkReason {
 
 // inDoubt parks until a person has said what became of the step, or gives it
 // new attempts.
-func (r *run[In]) inDoubt(ctx *durable.Context, t *try[In], reason durable.ParkReason, cause error) (bool, error) {
-	d, err := r.park(ctx.Shielded(), durable.Park{
-		Reason: reason, Operation: t.name, Message: cause.Error(), Stuck: reason != ParkKeyExpired,
+func (f *flow) inDoubt(t *try, reason durable.ParkReason, cause error) (bool, error) {
+	verbs := []durable.Verb{durable.VerbRetry, durable.VerbResolve}
+	if !f.pivoted && t.class != pivot {
+		verbs = append(verbs, durable.VerbUnwind)
+	}
+	d, err := f.park(f.ctx.Shielded(), durable.Park{
+		Reason: reason, Operation: f.prefix + t.name, Message: cause.Error(), Stuck: reason != ParkKeyExpired,
 		Key: t.key, Since: t.since, KeyLifetime: t.settings.keyLifetime,
-		Verbs: []durable.Verb{durable.VerbRetry, durable.VerbResolve},
+		Verbs: verbs,
 	})
 	if err != nil {
 		return true, err
 	}
-	r.status(ctx, UnwindNone)
+	f.status(f.ctx, UnwindNone)
 	t.attempts = 0
 	switch {
-	case d.Verb == durable.VerbResolve && d.NoEffect && r.pivoted:
+	case d.Verb == durable.VerbUnwind:
+		f.stands(t, nil, false)
+		return true, &durable.CancelledError{Actor: d.Actor, Reason: d.Reason}
+	case d.Verb == durable.VerbResolve && d.NoEffect && f.pivoted:
 		t.newKey()
 		return false, nil // it still has to be done
 	case d.Verb == durable.VerbResolve && d.NoEffect:
@@ -229,21 +287,22 @@ func (r *run[In]) inDoubt(ctx *durable.Context, t *try[In], reason durable.ParkR
 		return true, cause
 	case d.Verb == durable.VerbResolve:
 		if bad := t.check(d.Output); bad != nil {
-			return r.inDoubt(ctx, t, reason, bad)
+			return f.inDoubt(t, reason, bad)
 		}
-		return true, r.succeeded(t, d.Output)
+		return true, f.succeeded(t, d.Output)
 	}
 	t.forced = t.forced || d.Force
 	return false, nil
 }
 
-// ask runs the step's Verify: shielded, because what it finds out decides
+// verdict runs the step's Verify: shielded, because what it finds out decides
 // whether there is anything to undo.
-func (r *run[In]) ask(ctx *durable.Context, t *try[In]) (verdict, error) {
-	v, err := durable.Step(ctx.Shielded(), "verify "+t.name, func(c context.Context) (verdict, error) {
-		vctx := r.context(c)
-		vctx.key = t.key
-		return t.verify(vctx, r.input())
+func (f *flow) verdict(t *try) (verdict, error) {
+	seen, key := f.values, t.key
+	v, err := durable.Step(f.ctx.Shielded(), "verify "+t.name, func(c context.Context) (verdict, error) {
+		vctx := contextOf(c, seen)
+		vctx.key = key
+		return t.verify(vctx, f.input())
 	}, durable.WithRetry(patient()), durable.WithSubtype(durable.SubtypeVerify, t.order), durable.AfterBodies())
 	var failed *durable.StepError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, durable.ErrSuspended) {

@@ -46,7 +46,7 @@ var mutants = []mutation{
 		"	case t.class == pivot && t.doubt:\n		return", "	case false:\n		return",
 		"TestCrashPivotInDoubtParks"},
 	{"lets a cancel stop the retry of a pivot in doubt", "saga/forward.go",
-		"	case t.class == pivot && t.doubt:\n		ctx = ctx.Shielded()", "	case false:\n		ctx = ctx.Shielded()",
+		"	if t.class == pivot && t.doubt {\n		ctx = ctx.Shielded()", "	if false {\n		ctx = ctx.Shielded()",
 		"TestCancelWhileThePivotIsInDoubt"},
 	{"forgets a cancel that came while the handler ended", "durable/activation.go",
 		"unlessCancelled: !asked, ", "",
@@ -89,10 +89,10 @@ func (m *mutation) run(t *testing.T) (string, error) {
 			mutant.Change{File: m.file, Old: "wait(out <-chan", New: "wait(ctx context.Context, out <-chan"})
 	case strings.Contains(m.new, "ranHere"):
 		changes = append(changes,
-			mutant.Change{File: m.file, Old: "raw, err := durable.Step(ctx, t.name, r.body(t.body), opts...)",
-				New: "ranHere := r.ran()\n	raw, err := durable.Step(ctx, t.name, r.body(func(c Context, in In) (json.RawMessage, error) { ranHere[t.name] = true; return t.body(c, in) }), opts...)"},
-			mutant.Change{File: m.file, Old: "!ranHere[t.name]", New: "!r.ran()[t.name]"},
-			mutant.Change{File: m.file, Old: "\n// step runs one forward step to its end.", New: "\nvar remembered = map[any]map[string]bool{}\n\nfunc (r *run[In]) ran() map[string]bool {\n	if remembered[r] == nil {\n		remembered[r] = map[string]bool{}\n	}\n	return remembered[r]\n}\n\n// step runs one forward step to its end."})
+			mutant.Change{File: m.file, Old: "raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)",
+				New: "ranHere, body := f.ran(), f.body(t.step)\n		raw, err = durable.Step(ctx, t.name, func(c context.Context) (json.RawMessage, error) { ranHere[t.name] = true; return body(c) }, f.options(t)...)"},
+			mutant.Change{File: m.file, Old: "!ranHere[t.name]", New: "!f.ran()[t.name]"},
+			mutant.Change{File: m.file, Old: "\n// step runs one forward step to its end.", New: "\nvar remembered = map[any]map[string]bool{}\n\nfunc (f *flow) ran() map[string]bool {\n	if remembered[f.run] == nil {\n		remembered[f.run] = map[string]bool{}\n	}\n	return remembered[f.run]\n}\n\n// step runs one forward step to its end."})
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=60s", "-overlay", mutant.Overlay(t, "..", changes...), "-run", "^("+m.tests+")$", ".")
 	out, err := cmd.CombinedOutput()

@@ -244,7 +244,7 @@ func TestFailureAfterPivotParks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			serve(t, func(s *shop) { s.before["ship"] = always(err) }, func(r *ran) {
 				r.parked(saga.ParkAfterPivot)
-				r.is("running/stuck", "authorize+reserve+capture", "")
+				r.is("committed/stuck", "authorize+reserve+capture", "")
 				r.before["ship"] = nil
 				r.act(durable.Decision{Verb: durable.VerbRetry})
 				r.is("committed/none", "all", "")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/clewdev/clew/compensate"
@@ -14,18 +15,30 @@ import (
 
 // run is one pass of the runner over one execution. All of it is rebuilt from
 // the journal on every activation.
-type run[In any] struct {
-	saga    string
-	input   func() In // a copy for each body, so that none sees what another made of it
-	values  *values
-	stack   compensate.Stack[standing[In]]
+type run struct {
+	plan *plan
+
+	mu      sync.Mutex // members of groups push beside each other
+	stack   compensate.Stack[standing]
 	pivoted bool // the pivot has happened: only forward from here
 	forward Forwards
 }
 
+// flow is where code of the run goes along: the saga's own, that of a group's
+// member, that of a sub-saga. Each sees the outputs that came before it there.
+type flow struct {
+	*run
+	ctx      *durable.Context
+	input    func() any // a copy for each body, so that none sees what another made of it
+	values   *values
+	prefix   string // of sub-sagas, before names on the stack
+	together string // group whose steps are undone beside each other
+}
+
 // standing is a step whose effect stands, or may stand.
-type standing[In any] struct {
-	step  *step[In]
+type standing struct {
+	step  *step
+	from  *flow
 	key   string
 	value json.RawMessage
 	known bool // value is the result; else the step is in doubt
@@ -34,15 +47,14 @@ type standing[In any] struct {
 // run is the handler of the saga's definition.
 func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 	var zero Out
-	r := &run[In]{saga: s.name, input: copies(in), forward: ForwardRunning}
-	r.values = &values{owner: s.plan, raw: map[string]json.RawMessage{}}
+	r := &run{plan: s.plan, forward: ForwardRunning}
+	own := copies(in)
+	f := &flow{run: r, ctx: ctx, input: func() any { return own() }, values: noValues(s.plan)}
 	r.status(ctx, UnwindNone)
-	for _, st := range s.plan.steps {
-		if err := r.step(ctx, st); err != nil {
-			return zero, r.unwind(ctx, err)
-		}
+	if err := f.sequence(s.plan.root.nodes); err != nil {
+		return zero, r.unwind(ctx, err)
 	}
-	out, err := s.result(Context{Context: ctx, values: r.values}, r.input())
+	out, err := s.result(f.context(ctx), own())
 	if err == nil && !r.pivoted {
 		// Without a pivot the end of the saga is its point of no return, and a
 		// cancel acknowledged before it is obeyed. It comes after the result,
@@ -56,9 +68,138 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 		r.status(ctx, UnwindNone)
 		return out, nil
 	case r.pivoted:
-		panic(fmt.Sprintf("saga: the result func of %q failed after the pivot, where nothing can be undone: %v", s.name, err))
+		r.mustFinish(err)
 	}
 	return zero, r.unwind(ctx, err)
+}
+
+// mustFinish parks, by a panic, over a result that cannot be made after the
+// pivot.
+func (r *run) mustFinish(err error) {
+	panic(fmt.Sprintf("saga: the result func of %q failed after the pivot, where nothing can be undone: %v", r.plan.name, err))
+}
+
+// at is the handle for operations here: after the pivot cancel reaches none.
+func (f *flow) at() *durable.Context {
+	if f.pivoted {
+		return f.ctx.Shielded()
+	}
+	return f.ctx
+}
+
+// sequence runs nodes one after the other. An error means: unwind.
+func (f *flow) sequence(nodes []node) error {
+	for _, n := range nodes {
+		var err error
+		switch n := n.(type) {
+		case *step:
+			err = f.step(n)
+		case *group:
+			err = f.group(n)
+		case *branch:
+			err = f.branch(n)
+		case *sub:
+			err = f.sub(n)
+		case *wait:
+			err = durable.Wait(f.at(), n.name, n.d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// branch runs its nodes if its condition holds.
+func (f *flow) branch(n *branch) error {
+	if n.cond != nil {
+		taken, err := durable.Value(f.at(), n.name, func() (bool, error) { return n.cond(f.context(f.ctx), f.input()), nil })
+		if err != nil || !taken {
+			return err
+		}
+	}
+	return f.sequence(n.nodes)
+}
+
+// group runs members beside each other. Which of their errors it is that the
+// saga unwinds with depends on the journal alone: the first by index that is
+// not only the echo of another's.
+func (f *flow) group(n *group) error {
+	members := make([]*flow, len(n.nodes))
+	label := func(i int) string {
+		name, _ := n.nodes[i].label()
+		return name
+	}
+	errs, err := durable.Group(f.at(), n.name, len(members), label, func(ctx *durable.Context, i int) error {
+		m := *f
+		m.ctx = ctx
+		if n.undoTogether {
+			m.together = f.prefix + n.name
+		}
+		members[i] = &m
+		return m.sequence(n.nodes[i : i+1])
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		f.values = f.values.and(m.values)
+	}
+	var cause error
+	for _, err := range errs {
+		if cause == nil || errors.Is(cause, durable.ErrCancelled) && err != nil && !errors.Is(err, durable.ErrCancelled) {
+			cause = err
+		}
+	}
+	return cause
+}
+
+// sub runs another saga's plan, over its own input and outputs.
+func (f *flow) sub(n *sub) error {
+	var result json.RawMessage
+	errs, err := durable.Group(f.at(), n.name, 1, func(int) string { return "" }, func(ctx *durable.Context, _ int) (err error) {
+		result, err = f.inside(ctx, n)
+		return err
+	})
+	if err == nil {
+		err = errs[0]
+	}
+	if err != nil {
+		return err
+	}
+	f.values = f.values.with(n.name, result)
+	return nil
+}
+
+func (f *flow) inside(ctx *durable.Context, n *sub) (json.RawMessage, error) {
+	raw, err := durable.Value(f.reach(ctx), "input", func() (json.RawMessage, error) { return n.input(f.context(ctx), f.input()) })
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.decode(raw); err != nil {
+		panic(err.Error()) // parks: stored bytes and code do not agree
+	}
+	input := func() any {
+		in, _ := n.decode(raw) // it was read from this form before
+		return in
+	}
+	c := &flow{run: f.run, ctx: ctx, input: input, values: noValues(n.child), prefix: f.prefix + n.name + "/", together: f.together}
+	if err := c.sequence(n.child.root.nodes); err != nil {
+		return nil, err
+	}
+	result, err := n.result(c.context(ctx), input())
+	if err != nil && f.pivoted {
+		f.mustFinish(err)
+	}
+	return result, err
+}
+
+// reach is at for a handle within.
+func (f *flow) reach(ctx *durable.Context) *durable.Context {
+	if f.pivoted {
+		return ctx.Shielded()
+	}
+	return ctx
 }
 
 // copies returns a func that returns copies of in: the stored form read anew,
@@ -97,7 +238,7 @@ func shares(t reflect.Type) bool {
 }
 
 // status carries the two axes to the store with the next write.
-func (r *run[In]) status(ctx *durable.Context, u Unwind) {
+func (r *run) status(ctx *durable.Context, u Unwind) {
 	ctx.SetStatus(string(r.forward) + "/" + string(u))
 }
 
@@ -119,89 +260,23 @@ func patient() durable.Retry {
 	return durable.Retry{MaxAttempts: -1, MaxElapsed: 24 * time.Hour, Initial: time.Second, Max: 5 * time.Minute, Multiplier: 2}
 }
 
-// body adapts a declared body to a durable step.
-func (r *run[In]) body(fn func(Context, In) (json.RawMessage, error)) func(context.Context) (json.RawMessage, error) {
-	return func(ctx context.Context) (json.RawMessage, error) { return fn(r.context(ctx), r.input()) }
-}
-
-func (r *run[In]) context(ctx context.Context) Context {
-	info, _ := durable.StepInfoFrom(ctx)
-	return Context{Context: ctx, key: info.Key, attempt: info.Attempt, values: r.values}
-}
-
-// unwind undoes what stands, latest start first, and returns the saga's error.
-func (r *run[In]) unwind(ctx *durable.Context, cause error) error {
-	r.forward = forwardOf(cause)
-	r.status(ctx, UnwindRunning)
-	failed := &Error{Saga: r.saga, Forward: r.forward, Err: cause}
-	for _, a := range r.stack.Plan() {
-		failed.Undone = append(failed.Undone, a.Name)
-	}
-	out := ctx.Unwinding()
-	err := r.stack.Unwind(ctx, compensate.InOrder, func(_ context.Context, a compensate.Action[standing[In]]) error {
-		return r.undo(out, a, cause)
-	})
-	if err != nil { // the activation is over: nothing of this is recorded
-		return err
-	}
-	r.status(ctx, UnwindComplete)
-	return failed
-}
-
-// undo runs one undo until it has succeeded, parking as often as it fails for
-// good.
-func (r *run[In]) undo(ctx *durable.Context, a compensate.Action[standing[In]], cause error) error {
-	st := a.Value
-	set := st.step.undoSettings
-	key, since := st.key+"/undo", time.Time{}
-	body := func(c context.Context) (struct{}, error) {
-		u := UndoContext{Context: r.context(c), forwardKey: st.key, cause: cause}
-		return struct{}{}, st.step.undo(u, r.input(), st.value, st.known)
-	}
-	for {
-		var rep durable.StepReport
-		opts := append(set.options(patient()),
-			durable.WithSubtype(durable.SubtypeUndo, a.Order), durable.WithKey(key, since), durable.WithKeyLifetime(set.keyLifetime), durable.WithReport(&rep))
-		_, err := durable.Step(ctx, a.Name, body, opts...)
-		var failed *durable.StepError
-		switch {
-		case err == nil || errors.Is(err, durable.ErrSuspended):
-			return err
-		case !errors.As(err, &failed):
-			mustNotHappen(err)
-		}
-		if since.IsZero() {
-			since = rep.Since
-		}
-		d, err := r.park(ctx, durable.Park{
-			Reason: ParkUndoFailed, Operation: a.Name, Message: "undo: " + err.Error(), Stuck: true,
-			Key: key, Since: since, KeyLifetime: set.keyLifetime, Verbs: []durable.Verb{durable.VerbRetry},
-		})
+// body adapts a declared body to a durable step. What it can read is settled
+// before it starts.
+func (f *flow) body(st *step) func(context.Context) (json.RawMessage, error) {
+	seen := f.values
+	return func(ctx context.Context) (json.RawMessage, error) {
+		leave, err := st.settings.limit.enter(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if d.Force {
-			set.keyLifetime = 0
-		}
-		r.status(ctx, UnwindRunning)
+		defer leave()
+		return st.body(contextOf(ctx, seen), f.input())
 	}
 }
 
-// park asks a person. What stands while it waits makes the saga stuck.
-func (r *run[In]) park(ctx *durable.Context, p durable.Park) (durable.Decision, error) {
-	if p.Stuck {
-		r.status(ctx, UnwindStuck)
-	}
-	d, err := ctx.Park(p.Operation, p)
-	if err != nil && !errors.Is(err, durable.ErrSuspended) {
-		mustNotHappen(err)
-	}
-	return d, err
-}
+func (f *flow) context(ctx context.Context) Context { return contextOf(ctx, f.values) }
 
-// mustNotHappen parks, by a panic, what the rule of unwinding has no answer
-// for: operations that the engine refused outright, where unwinding would
-// undo what may have to stand. An unexplained error never unwinds.
-func mustNotHappen(err error) {
-	panic(fmt.Sprintf("saga: the engine refused an operation that the saga cannot do without: %v", err))
+func contextOf(ctx context.Context, seen *values) Context {
+	info, _ := durable.StepInfoFrom(ctx)
+	return Context{Context: ctx, key: info.Key, attempt: info.Attempt, values: seen}
 }

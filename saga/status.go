@@ -3,6 +3,7 @@ package saga
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/clewdev/clew/durable"
@@ -19,6 +20,8 @@ const (
 	ForwardFailed    Forwards = "failed"
 	ForwardCancelled Forwards = "cancelled"
 	ForwardTimedOut  Forwards = "timed-out"
+	// ForwardTerminated: it was ended from outside while it went forward.
+	ForwardTerminated Forwards = "terminated"
 )
 
 // Unwind is the axis of the way back.
@@ -30,6 +33,8 @@ const (
 	UnwindRunning  Unwind = "running"
 	UnwindComplete Unwind = "complete"
 	UnwindStuck    Unwind = "stuck" // parked, with effects that stand
+	// UnwindAbandoned: a person has ended it with effects left.
+	UnwindAbandoned Unwind = "abandoned"
 )
 
 // Status is where a saga is, on both axes.
@@ -49,6 +54,19 @@ func StatusOf(h *durable.Head) Status {
 	return Status{Forwards(forward), Unwind(unwind)}
 }
 
+// abandoned is the status of a saga that was ended from outside, of the one that
+// it had.
+func abandoned(detail string) string {
+	s := StatusOf(&durable.Head{Detail: detail})
+	if s.Forward == ForwardRunning {
+		s.Forward = ForwardTerminated
+	}
+	if s.Forward != ForwardCommitted || s.Unwind == UnwindStuck {
+		s.Unwind = UnwindAbandoned
+	}
+	return s.String()
+}
+
 // The reasons to park that sagas add to the engine's own.
 const (
 	// ParkUndoFailed: an undo failed for good; effects stand.
@@ -57,6 +75,8 @@ const (
 	ParkAfterPivot durable.ParkReason = "after-pivot-failed"
 	// ParkPivotInDoubt: nobody can tell whether the pivot happened.
 	ParkPivotInDoubt durable.ParkReason = "pivot-in-doubt"
+	// ParkUnwindDeadline: the unwinding has taken longer than it may; effects stand.
+	ParkUnwindDeadline durable.ParkReason = "unwind-deadline"
 	// ParkKeyExpired: a step in doubt before the pivot cannot be repeated
 	// under its key any more, and no Verify tells what became of it.
 	ParkKeyExpired durable.ParkReason = "key-expired"
@@ -68,13 +88,27 @@ type Error struct {
 	Saga    string
 	Forward Forwards
 	Undone  []string // names of the steps that were undone, in that order
+	Skipped []string // of those whose undo a person has said to skip
 	Err     error
+}
+
+// skip moves names from those that were undone to those that were not.
+func (e *Error) skip(names []string) {
+	for _, name := range names {
+		if i := slices.Index(e.Undone, name); i >= 0 {
+			e.Undone = slices.Delete(e.Undone, i, i+1)
+			e.Skipped = append(e.Skipped, name)
+		}
+	}
 }
 
 func (e *Error) Error() string {
 	undone := "nothing to undo"
 	if len(e.Undone) > 0 {
 		undone = "undone: " + strings.Join(e.Undone, ", ")
+	}
+	if len(e.Skipped) > 0 {
+		undone += "; skipped: " + strings.Join(e.Skipped, ", ")
 	}
 	return fmt.Sprintf("saga %q %s: %v (%s)", e.Saga, e.Forward, e.Err, undone)
 }

@@ -2,7 +2,6 @@ package saga
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/clewdev/clew/durable"
@@ -20,21 +19,31 @@ const (
 	pivot
 )
 
+// subtype is how histories call a forward step of the class. What can be undone
+// is the rule, and has none.
+func (c class) subtype() string {
+	return [...]string{"", "", "ReadOnly", "Irreversible", "Retriable", durable.SubtypePivot}[c]
+}
+
 func (c class) String() string {
 	return [...]string{"unclassified", "undoable", "read-only", "irreversible", "retriable", "pivot"}[c]
 }
 
 // step is a declared step with its result's type erased: results travel as
 // the JSON in which they are stored.
-type step[In any] struct {
-	name string
-	at   string // file:line of the declaration
+type step struct {
+	named
 	class
-	why    string // of an irreversible one
-	body   func(Context, In) (json.RawMessage, error)
+	why string // of an irreversible one
+
+	// One of the three.
+	body func(Context, any) (json.RawMessage, error)
+	ask  func(Context, any, string) error
+	flow func(*durable.Context, any) (json.RawMessage, error)
+
 	check  func(json.RawMessage) error // whether a result is one of this step's
-	verify func(Context, In) (verdict, error)
-	undo   func(UndoContext, In, json.RawMessage, bool) error
+	verify func(Context, any) (verdict, error)
+	undo   func(UndoContext, any, json.RawMessage, bool) error
 
 	settings     settings
 	undoSettings settings
@@ -46,38 +55,35 @@ type settings struct {
 	timeout     time.Duration
 	atMostOnce  bool
 	keyLifetime time.Duration
+	limit       *Limit
 }
 
 // Forward is a step that is being declared. It counts only once it has been
 // classified, by Undo, ReadOnly, Irreversible or Retriable; those return the
 // step's Output.
 type Forward[In, T any] struct {
-	p *plan[In]
-	s *step[In]
+	p *plan
+	s *step
 }
 
 // Step declares a step with a result. body runs at least once (see
 // AtMostOnce) under one idempotency key, Context.Key; its error means:
 // retry by policy, then unwind; wrapped in Reject, that it had no effect.
 func Step[In, T any](s Scope[In], name string, body func(Context, In) (T, error)) *Forward[In, T] {
-	p := s.scope()
-	st := p.declare(name, body == nil)
+	b := s.scope()
+	st := b.step(name, body == nil)
 	st.body, st.check = erase(body), decodes[T]
-	return &Forward[In, T]{p, st}
+	return &Forward[In, T]{b.p, st}
 }
 
 // erase encodes what a body returns.
-func erase[In, T any](body func(Context, In) (T, error)) func(Context, In) (json.RawMessage, error) {
-	return func(c Context, in In) (json.RawMessage, error) {
-		v, err := body(c, in)
+func erase[In, T any](body func(Context, In) (T, error)) func(Context, any) (json.RawMessage, error) {
+	return func(c Context, in any) (json.RawMessage, error) {
+		v, err := body(c, as[In](in))
 		if err != nil {
 			return nil, err
 		}
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return nil, durable.Permanent(fmt.Errorf("saga: result %T cannot be stored as JSON: %w", v, err))
-		}
-		return raw, nil
+		return marshal(v)
 	}
 }
 
@@ -112,6 +118,13 @@ func (f *Forward[In, T]) KeyLifetime(d time.Duration) *Forward[In, T] {
 	return f
 }
 
+// Limit makes the body wait for its turn, within the attempt's timeout. An
+// attempt that does not get one has had no effect.
+func (f *Forward[In, T]) Limit(l *Limit) *Forward[In, T] {
+	f.s.settings.limit = l
+	return f
+}
+
 // Verify finds out whether a step in doubt happened. It runs only when no
 // attempt can still be running here. Answering NoEffect promises that the
 // effect can no longer happen either: the participant must refuse a late
@@ -121,13 +134,13 @@ func (f *Forward[In, T]) Verify(verify func(Context, In) (Verdict[T], error)) *F
 	return f
 }
 
-func setVerify[In, T any](p *plan[In], s *step[In], verify func(Context, In) (Verdict[T], error)) {
+func setVerify[In, T any](p *plan, s *step, verify func(Context, In) (Verdict[T], error)) {
 	if verify == nil {
 		p.problem(s.at, "step %q: Verify got a nil func: pass one, or drop the call", s.name)
 		return
 	}
-	s.verify = func(c Context, in In) (verdict, error) {
-		v, err := verify(c, in)
+	s.verify = func(c Context, in any) (verdict, error) {
+		v, err := verify(c, as[In](in))
 		return v.v, err
 	}
 }
@@ -139,20 +152,20 @@ func setVerify[In, T any](p *plan[In], s *step[In], verify func(Context, In) (Ve
 // refused. undo itself runs at least once and must be idempotent.
 func (f *Forward[In, T]) Undo(undo func(UndoContext, In, Maybe[T]) error, opts ...UndoOption) Output[T] {
 	f.p.classify(f.s, undoable)
-	f.s.setUndo(f.p, undo == nil, opts, func(c UndoContext, in In, raw json.RawMessage, present bool) error {
+	f.s.setUndo(f.p, undo == nil, opts, func(c UndoContext, in any, raw json.RawMessage, present bool) error {
 		if !present {
-			return undo(c, in, Maybe[T]{})
+			return undo(c, as[In](in), Maybe[T]{})
 		}
 		v, err := decode[T](raw)
 		if err != nil {
 			return err
 		}
-		return undo(c, in, Maybe[T]{v, true})
+		return undo(c, as[In](in), Maybe[T]{v, true})
 	})
 	return output[T](f.p, f.s)
 }
 
-func (s *step[In]) setUndo(p *plan[In], missing bool, opts []UndoOption, undo func(UndoContext, In, json.RawMessage, bool) error) {
+func (s *step) setUndo(p *plan, missing bool, opts []UndoOption, undo func(UndoContext, any, json.RawMessage, bool) error) {
 	if missing {
 		p.problem(s.at, "step %q: Undo got a nil func: pass one, or classify the step as ReadOnly or Irreversible", s.name)
 	}
@@ -209,11 +222,11 @@ type Action[In any] struct{ f *Forward[In, struct{}] }
 
 // Do declares a step without a result. All else is as with Step.
 func Do[In any](s Scope[In], name string, body func(Context, In) error) *Action[In] {
-	p := s.scope()
-	st := p.declare(name, body == nil)
-	st.body = func(c Context, in In) (json.RawMessage, error) { return nil, body(c, in) }
+	b := s.scope()
+	st := b.step(name, body == nil)
+	st.body = func(c Context, in any) (json.RawMessage, error) { return nil, body(c, as[In](in)) }
 	st.check = decodes[struct{}]
-	return &Action[In]{&Forward[In, struct{}]{p, st}}
+	return &Action[In]{&Forward[In, struct{}]{b.p, st}}
 }
 
 // Retry is Forward.Retry.
@@ -228,6 +241,9 @@ func (a *Action[In]) AtMostOnce() *Action[In] { a.f.AtMostOnce(); return a }
 // KeyLifetime is Forward.KeyLifetime.
 func (a *Action[In]) KeyLifetime(d time.Duration) *Action[In] { a.f.KeyLifetime(d); return a }
 
+// Limit is Forward.Limit.
+func (a *Action[In]) Limit(l *Limit) *Action[In] { a.f.Limit(l); return a }
+
 // Verify is Forward.Verify.
 func (a *Action[In]) Verify(verify func(Context, In) (Verdict[struct{}], error)) *Action[In] {
 	a.f.Verify(verify)
@@ -238,8 +254,8 @@ func (a *Action[In]) Verify(verify func(Context, In) (Verdict[struct{}], error))
 // happened.
 func (a *Action[In]) Undo(undo func(c UndoContext, in In, inDoubt bool) error, opts ...UndoOption) {
 	a.f.p.classify(a.f.s, undoable)
-	a.f.s.setUndo(a.f.p, undo == nil, opts, func(c UndoContext, in In, _ json.RawMessage, present bool) error {
-		return undo(c, in, !present)
+	a.f.s.setUndo(a.f.p, undo == nil, opts, func(c UndoContext, in any, _ json.RawMessage, present bool) error {
+		return undo(c, as[In](in), !present)
 	})
 }
 
@@ -261,11 +277,11 @@ type PivotStep[In, T any] struct{ f *Forward[In, T] }
 // cancel nor deadline stops it. A saga never unwinds past a pivot that may
 // have happened.
 func Pivot[In, T any](s Scope[In], name string, body func(Context, In) (T, error)) *PivotStep[In, T] {
-	p := s.scope()
-	st := p.declare(name, body == nil)
+	b := s.scope()
+	st := b.step(name, body == nil)
 	st.body, st.check = erase(body), decodes[T]
-	p.classify(st, pivot)
-	return &PivotStep[In, T]{&Forward[In, T]{p, st}}
+	b.p.classify(st, pivot)
+	return &PivotStep[In, T]{&Forward[In, T]{b.p, st}}
 }
 
 // Retry is Forward.Retry.
@@ -282,6 +298,9 @@ func (v *PivotStep[In, T]) KeyLifetime(d time.Duration) *PivotStep[In, T] {
 	v.f.KeyLifetime(d)
 	return v
 }
+
+// Limit is Forward.Limit.
+func (v *PivotStep[In, T]) Limit(l *Limit) *PivotStep[In, T] { v.f.Limit(l); return v }
 
 // Verify decides about a pivot in doubt, as Forward.Verify does; while it
 // answers Unknown the saga is parked.

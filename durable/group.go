@@ -1,0 +1,139 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// SubtypeGroup marks the contexts of Group.
+const SubtypeGroup = "Group"
+
+// stopper lets a group ask its branches to stop. Guarded by the activation's
+// mutex.
+type stopper struct {
+	up  *stopper
+	err error // why, once they are to
+}
+
+// asked returns why the code below is to stop, or nil. a.mu is held.
+func (s *stopper) asked() error {
+	for ; s != nil; s = s.up {
+		if s.err != nil {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// Group runs n branches beside each other and returns their errors, by index. It
+// is for layers that keep what they know of a handler's operations in memory, as
+// package saga does: on every replay, also after its end, the branches' code
+// runs again, over what the journal has of it. Nothing but errors comes out.
+//
+// Once a branch has failed the others are asked to stop, as a cancel of the
+// execution would: their operations answer ErrCancelled, and the contexts of
+// running bodies end. How each operation ended that has started is recorded, and
+// Group returns after all code has. label names a branch, for paths; "" is its
+// number.
+func Group(ctx *Context, name string, n int, label func(i int) string, run func(ctx *Context, i int) error) ([]error, error) {
+	k, err := ctx.begin(OpContext, SubtypeGroup, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer k.end()
+	a := ctx.a
+	a.mu.Lock()
+	if k.op == nil && k.c.reached() != nil {
+		k.recordCancelled()
+	}
+	if k.op == nil {
+		k.record(k.entry(EntryStart))
+	}
+	never := k.op.end == EntryCancel // before it began: it ends as a result or failure else
+	a.mu.Unlock()
+	if never {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return nil, a.stopped(k.op)
+	}
+	g := &group{k: k, stop: &stopper{up: ctx.stop}, errs: make([]error, n), run: run}
+	g.start(n, label)
+	return g.errs, g.close()
+}
+
+// group is a Group on its way.
+type group struct {
+	k    *call
+	stop *stopper
+	errs []error
+	run  func(ctx *Context, i int) error
+	left int // branches whose code runs; guarded by the activation's mutex
+}
+
+// start runs the branches, and returns when none of their code runs any more.
+func (g *group) start(n int, label func(i int) string) {
+	c := g.k.c
+	g.left = n
+	kids := make([]*strand, n)
+	for i := range n {
+		l := label(i)
+		if l = escape(l); l == "" {
+			l = "#" + strconv.Itoa(i+1)
+		}
+		in := *c
+		in.stop = g.stop
+		in.scope = c.a.newScope(scopeID{parent: g.k.op.num, branch: int64(i + 1)}, g.k.path+"/"+l+"/")
+		kids[i] = c.st.spawn(func(kid *strand) {
+			in.st = kid
+			g.branch(&in, i)
+		})
+	}
+	c.st.await(func() bool { return g.left == 0 }, time.Time{})
+	c.st.rest()
+	defer c.st.resume()
+	join(kids)
+}
+
+// branch runs one branch, and asks the others to stop if it fails.
+func (g *group) branch(in *Context, i int) {
+	a := in.a
+	err := g.run(in, i)
+	in.st.joinStarted(in.scope)
+	if bug := a.unconsumed(in.scope); bug != nil && !in.st.over() {
+		in.st.parkAndExit(a.bug(ParkNondeterminism, in.scope.path, bug))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.errs[i] = err
+	g.left--
+	if err != nil && g.stop.err == nil && !errors.Is(err, ErrSuspended) {
+		g.stop.err = fmt.Errorf("%w: another branch of %q has failed", ErrCancelled, g.k.name)
+		a.reachBodies()
+	}
+	a.wakeReady()
+}
+
+// close records that the group has ended, if it is not recorded yet. It returns
+// an error only when the activation is over for this code.
+func (g *group) close() error {
+	k, a := g.k, g.k.c.a
+	k.freeInside()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.halted != nil || k.c.st.stopped {
+		return ErrSuspended
+	}
+	if k.op.done {
+		return nil
+	}
+	e := k.entry(EntryResult)
+	for _, err := range g.errs {
+		if err != nil && (e.Kind == EntryResult || !errors.Is(err, ErrCancelled)) {
+			e.Kind, e.Error = EntryFailure, toStored(err)
+		}
+	}
+	k.record(e)
+	return nil
+}
