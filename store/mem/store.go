@@ -99,11 +99,17 @@ func (s *Store) Deliver(ctx context.Context, d *durable.Delivery) error {
 
 // Load implements durable.Store.
 func (s *Store) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
-	rec, err := s.read(ctx, id, func(*row) error { return nil })
-	if err == nil && what == durable.LoadHead {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rec, err := s.snapshot(id, func(*row) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if what == durable.LoadHead { // before the copy, or a look at a long execution would cost by its length
 		rec.Input, rec.Journal = nil, nil
 	}
-	return rec, err
+	return copyRecord(rec), nil
 }
 
 // read returns a copy of a record as it is after change.
