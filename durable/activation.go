@@ -301,7 +301,7 @@ func (s *scope) unwound() int64 {
 // of a cancel from its beginning; if one came while it ran, it is asked again
 // before the end is recorded, because Cancelled may decide otherwise then.
 func (a *activation) finish(e ending, asked bool) error {
-	w := write{ifSeen: true, unlessCancelled: !asked, status: StatusSucceeded, result: e.payload}
+	w := write{ifSeen: true, unlessCancelled: !asked, unlessTerminated: true, status: StatusSucceeded, result: e.payload}
 	if e.err != nil {
 		w.status, w.result, w.err = StatusFailed, nil, e.err
 		if asked {

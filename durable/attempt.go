@@ -53,7 +53,7 @@ func (s *stepRun) settleLost() {
 
 // attempt runs the next attempt.
 func (s *stepRun) attempt() {
-	first := s.op == nil
+	first := !s.begun()
 	s.joinDeaf()
 	err := s.start()
 	if err == nil {
@@ -128,7 +128,7 @@ func (s *stepRun) marker() Entry {
 // flush by the clock could take it along past a cancel that was acknowledged.
 func (s *stepRun) start() error {
 	a := s.a
-	if s.op != nil || !s.o.noReturn {
+	if s.begun() || !s.o.noReturn {
 		a.mu.Lock()
 		s.record(s.marker())
 		a.mu.Unlock()
@@ -140,6 +140,9 @@ func (s *stepRun) start() error {
 			s.recordCancelled()
 			a.mu.Unlock()
 			return nil
+		}
+		if s.op == nil && len(a.strands) > 1 {
+			s.record(s.entry(EntryStart)) // of no attempt: it takes a number before others do
 		}
 		e := s.marker()
 		a.mu.Unlock()
@@ -194,7 +197,7 @@ type bodyResult struct {
 func (s *stepRun) execute() {
 	op, a := s.op, s.a
 	deadline := op.since.Add(op.timeout)
-	at := &attempt{info: StepInfo{Execution: a.id.ID, Path: s.path, Key: s.o.key, Attempt: op.attempt}, number: op.attempt, state: op.payload, step: s}
+	at := &attempt{info: StepInfo{Execution: a.id.ID, Path: s.path, Key: s.o.key, Attempt: op.attempt}, polled: op.polled, state: op.payload, step: s}
 	base, cancel := context.WithCancelCause(context.WithValue(a.ctx, attemptKey{}, at))
 	defer cancel(nil)
 	if s.o.heartbeat > 0 {

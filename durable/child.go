@@ -180,6 +180,10 @@ func (st *strand) joinStarted(s *scope) {
 	a.mu.Lock()
 	started := s.started
 	s.started = nil
+	if s.out != nil {
+		started = append(started, s.out.started...)
+		s.out.started = nil
+	}
 	for _, kid := range started {
 		kid.stop()
 	}

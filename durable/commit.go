@@ -14,14 +14,16 @@ type write struct {
 	// unlessCancelled refuses also when a cancel is in the journal already:
 	// what it may stop must not slip out between its arrival and this write.
 	unlessCancelled bool
-	idle            bool // refuse, as unseen, unless all strands wait
-	wakes           int  // with idle, on a suspension: and have since then
-	renew           bool // move the lease although there is nothing to record
-	status          Status
-	due             time.Time
-	park            *Park
-	result          []byte
-	err             *Error
+	// unlessTerminated does the same for a request to terminate.
+	unlessTerminated bool
+	idle             bool // refuse, as unseen, unless all strands wait
+	wakes            int  // with idle, on a suspension: and have since then
+	renew            bool // move the lease although there is nothing to record
+	status           Status
+	due              time.Time
+	park             *Park
+	result           []byte
+	err              *Error
 	// next begins another run: the journal begins anew with it.
 	next *Entry
 	// extra entries hold only if this very commit lands: what could still be
@@ -53,7 +55,7 @@ func (a *activation) commit(w write) error {
 		a.mu.Unlock()
 		return a.halted
 	}
-	if w.unlessCancelled && a.journal.cancel != nil || w.idle && !a.idle() || w.status == StatusSuspended && w.idle && w.wakes != a.wakes {
+	if a.overtaken(&w) {
 		a.mu.Unlock()
 		return ErrUnseen
 	}
@@ -63,12 +65,45 @@ func (a *activation) commit(w write) error {
 	}
 	c, taken := a.build(&w)
 	a.extras = len(w.extra) > 0
+	a.leaving(w.extra, true)
 	a.mu.Unlock()
 	receipt, err := a.send(c)
 	if err = a.settle(w, c, &taken, receipt, err); err == nil {
 		a.tellAll(taken.noted)
 	}
 	return err
+}
+
+// overtaken tells whether what a write was decided on does not hold any more,
+// because of what was recorded while it waited for its turn. a.mu is held.
+func (a *activation) overtaken(w *write) bool {
+	j := &a.journal
+	for i := range w.extra {
+		if op := j.later(&w.extra[i]); op != nil && (op.done || op.typ == OpSignal && len(j.signals[op.name]) > 0) {
+			return true
+		}
+	}
+	return w.unlessCancelled && j.cancel != nil || w.unlessTerminated && j.terminated != nil ||
+		w.idle && !a.idle() || w.status == StatusSuspended && w.idle && w.wakes != a.wakes
+}
+
+// later is the operation of an entry that is not its first, or nil.
+func (j *journal) later(e *Entry) *operation {
+	if e.Op == 0 || e.First {
+		return nil
+	}
+	return j.ops[e.Op-1]
+}
+
+// leaving notes of operations that extra entries about them are on their way:
+// nothing else ends them meanwhile, or the store would have two ends of one.
+// a.mu is held.
+func (a *activation) leaving(extra []Entry, are bool) {
+	for i := range extra {
+		if op := a.journal.later(&extra[i]); op != nil {
+			op.leaving = are
+		}
+	}
 }
 
 // batched is what a write takes along.
@@ -112,6 +147,7 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.extras = false
+	a.leaving(w.extra, false)
 	defer func() {
 		late := a.late
 		a.late = nil
@@ -119,6 +155,7 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 	}()
 	switch {
 	case errors.Is(err, ErrUnseen):
+		defer a.wakeReady()
 		a.pending = append(taken.entries, a.pending...)
 		a.open, a.closed = append(taken.open, a.open...), append(taken.closed, a.closed...)
 		a.progress = a.progress || taken.progress
@@ -138,6 +175,9 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 		a.lease = c.Lease
 	}
 	for i := range w.extra {
+		if op := a.journal.later(&w.extra[i]); op != nil && op.done {
+			continue // its context has ended meanwhile, and what it came to is nobody's business
+		}
 		if err := a.journal.apply(&w.extra[i]); err != nil {
 			a.inconsistent(err)
 			return err

@@ -34,7 +34,7 @@ func WaitForCondition[T any](ctx *Context, name string, initial T, poll func(ctx
 	limit := ctx.a.eng.opts.MaxPayload
 	op, path, payload, err := ctx.step(name, o, func(c context.Context) ([]byte, error) {
 		state := initial
-		if at := attemptOf(c); at.number > 1 {
+		if at := attemptOf(c); at.polled {
 			var err error
 			if state, err = decodeWith[T](o.codec, at.state); err != nil {
 				return nil, Permanent(err)

@@ -149,8 +149,11 @@ func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error)
 func (k *call) place(pos int64) {
 	s := k.c.scope
 	k.id = opID{s.id, pos}
-	s.names[k.name]++
 	k.path = s.path + escape(k.name)
+	if k.sub == subtypeVersion { // it comes and goes, and must not change the keys of others
+		return
+	}
+	s.names[k.name]++
 	if n := s.names[k.name]; n > 1 || k.name == "" {
 		k.path += "#" + strconv.Itoa(n)
 	}

@@ -32,7 +32,7 @@ func ContinueAsNew[In any](ctx *Context, in In) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := ctx.reached(); err != nil {
+	if err := a.cancelled(); err != nil { // on a shielded handle too: the next run would not know of it
 		return err
 	}
 	if a.journal.counts[scopeID{scope: ScopeUnwind}] > 0 {
@@ -50,7 +50,7 @@ func (*nextRun) Error() string { return "durable: continues as new; the handler 
 // arrived before.
 func (a *activation) continueAs(input []byte, asked bool) error {
 	return a.commit(write{
-		ifSeen: true, unlessCancelled: !asked, status: StatusRunning,
+		ifSeen: true, unlessCancelled: !asked, unlessTerminated: true, status: StatusRunning,
 		next: &Entry{Kind: EntryContinued, At: now(), Payload: input},
 	})
 }

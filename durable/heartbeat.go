@@ -12,8 +12,8 @@ const maxProgress = 4 << 10
 // attempt is one run of a step's body, as its context knows it.
 type attempt struct {
 	info   StepInfo
-	number int
-	state  []byte // that the poll before returned
+	polled bool   // a poll has returned
+	state  []byte // this one, the last of them
 	step   *stepRun
 	beat   *time.Timer // ends the attempt for want of a heartbeat; nil without a limit
 }

@@ -101,7 +101,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // attempt that is repeated under its number after a crash has no second start.
 func History(rec *Record) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, again: map[int64]bool{}, going: true}
+		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, attempts: map[int64]int{}, going: true}
 		if strings.HasPrefix(rec.Fingerprint, SagaFingerprint) {
 			h.saga = &sagaTeller{teller: h, happened: map[int64]bool{}}
 		}
@@ -117,15 +117,15 @@ func History(rec *Record) iter.Seq[Event] {
 
 // teller turns entries into events.
 type teller struct {
-	yield  func(Event) bool
-	id     string // of the execution
-	going  bool   // the caller wants more
-	count  int64
-	starts map[int64]*Entry // first entry of each operation
-	epoch  int64            // of the activation that records, once an entry has told
-	active bool             // it has recorded something since the last InvocationCompleted
-	again  map[int64]bool   // operations whose attempt was lost, and runs again under its number
-	saga   *sagaTeller      // nil for what is no saga
+	yield    func(Event) bool
+	id       string // of the execution
+	going    bool   // the caller wants more
+	count    int64
+	starts   map[int64]*Entry // first entry of each operation
+	attempts map[int64]int    // last one of each step that was told to start
+	epoch    int64            // of the activation that records, once an entry has told
+	active   bool             // it has recorded something since the last InvocationCompleted
+	saga     *sagaTeller      // nil for what is no saga
 }
 
 func (h *teller) tell(e Event) {
@@ -167,22 +167,19 @@ func (h *teller) entry(e *Entry) {
 		return // damaged; the engine refuses such a journal
 	}
 	h.active = true
-	if e.Kind == EntryLost && e.Attempt == 0 && e.Retry {
-		h.again[e.Op] = true
-		return
-	}
-	if e.Kind == EntryStart && h.again[e.Op] {
-		delete(h.again, e.Op)
-		return
-	}
 	name, sub := names(first)
 	switch {
-	case e.Kind == EntryProgress, first.Type == OpInvoke && e.Kind == EntryStart && !e.First,
+	case e.Kind == EntryLost && e.Attempt == 0 && e.Retry, // it runs again under its number
+		first.Type == OpStep && e.Kind == EntryStart && e.Attempt == h.attempts[e.Op],
+		e.Kind == EntryProgress, first.Type == OpInvoke && e.Kind == EntryStart && !e.First,
 		first.Type == OpSignal && e.Kind != EntryTimeout: // its arrival is the event
 		return
 	case name == "Park":
 		h.parked(e, first)
 		return
+	}
+	if e.Kind == EntryStart {
+		h.attempts[e.Op] = e.Attempt
 	}
 	h.saga.before(e, first)
 	ev := Event{Type: name + suffix(e, first), SubType: sub, At: e.At, Operation: strconv.FormatInt(e.Op, 10), Name: first.Name, Details: details(e, first)}

@@ -94,19 +94,23 @@ func (k *call) invoke(def *definition, input []byte, o *invokeOptions) error {
 			st.exit()
 		}
 	}
+	op := k.op
 	for {
+		// Nothing about it is recorded while its timeout is on its way.
+		st.await(func() bool { return !op.leaving }, time.Time{})
+		var again time.Time
 		a.mu.Lock()
-		op, reached := k.op, k.c.reached() != nil
+		done, reached := op.done, k.c.reached() != nil
 		a.mu.Unlock()
 		switch {
-		case op.done:
+		case done:
 			return k.invoked()
 		case reached:
 			st.rest()
 			a.freeInvoked([]*operation{op})
 			st.resume()
 			a.mu.Lock()
-			if !op.done {
+			if !op.done && !op.leaving {
 				k.record(k.entry(EntryCancel))
 				a.closed = append(a.closed, op.key)
 			}
@@ -114,16 +118,16 @@ func (k *call) invoke(def *definition, input []byte, o *invokeOptions) error {
 			continue
 		case !op.stopped:
 			st.rest()
-			err := a.createInvoked(op)
+			err := a.createInvoked(op, true)
 			st.resume()
-			if err == nil {
-				k.noteCreated()
+			if !k.noteCreation(err) {
+				continue
 			}
-			if err != nil && !k.failInvoke(err) {
-				st.nextActivation() // this host is ending, or cannot tell
+			if err != nil {
+				again = now().Add(time.Second)
 			}
 		}
-		st.await(func() bool { return op.done || k.c.reached() != nil }, time.Time{})
+		st.await(func() bool { return op.done || !op.leaving && k.c.reached() != nil }, again)
 	}
 }
 
@@ -179,8 +183,9 @@ func (j *journal) addInvoked(op *operation, e *Entry) {
 }
 
 // createInvoked makes sure that the invoked execution exists. An activation
-// that ended in order had made sure of it before (then op.stopped).
-func (a *activation) createInvoked(op *operation) error {
+// that ended in order had made sure of it before (then op.stopped). One that is
+// created only to be cancelled must not begin before it is: wanted is false.
+func (a *activation) createInvoked(op *operation, wanted bool) error {
 	inv := op.invoked
 	id := Identity{
 		ID: inv.ID, Definition: inv.Definition, Version: inv.Version, Fingerprint: inv.Fingerprint,
@@ -195,7 +200,10 @@ func (a *activation) createInvoked(op *operation) error {
 	def := e.defs[inv.Definition+"@"+inv.Version]
 	e.mu.Unlock()
 	due := id.Created
-	if e.opts.HotWait < 0 {
+	switch {
+	case !wanted:
+		def, due = nil, due.Add(e.opts.Lease)
+	case e.opts.HotWait < 0:
 		// Where nothing stays in memory the caller leaves before what it has
 		// invoked begins: its history is the same each time.
 		due = due.Add(e.opts.PollMin)
@@ -218,33 +226,32 @@ func (a *activation) createInvoked(op *operation) error {
 	return err
 }
 
-// noteCreated lets the suspension of this activation say that the execution
-// exists, if it was another that recorded the start.
-func (k *call) noteCreated() {
+// noteCreation records what came of creating the execution: that it cannot be,
+// or by the epoch of the start whether the suspension of this activation says
+// that it exists. False means that this is not the time to record it.
+func (k *call) noteCreation(err error) bool {
 	a := k.c.a
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !k.op.done && k.op.epoch != a.epoch {
-		e := k.entry(EntryStart)
-		e.Timeout, e.Epoch = k.op.until.Sub(k.op.first), a.epoch
-		k.record(e)
-	}
-}
-
-// failInvoke records that the execution cannot be started, if that is what the
-// error says.
-func (k *call) failInvoke(err error) bool {
-	if !errors.Is(err, ErrExists) && !errors.Is(err, ErrInvalid) {
+	op, epoch := k.op, a.epoch
+	switch {
+	case op.done:
+		return true
+	case op.leaving:
 		return false
-	}
-	a := k.c.a
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !k.op.done {
+	case errors.Is(err, ErrExists), errors.Is(err, ErrInvalid):
 		e := k.entry(EntryFailure)
 		e.Error = toStored(err)
 		k.record(e)
-		a.closed = append(a.closed, k.op.key)
+		a.closed = append(a.closed, op.key)
+		return true
+	case err != nil:
+		epoch = 0
+	}
+	if op.epoch != epoch {
+		e := k.entry(EntryStart)
+		e.Epoch = epoch
+		k.record(e)
 	}
 	return true
 }
@@ -261,15 +268,35 @@ func (a *activation) freeInvoked(ops []*operation) {
 	}
 	a.mu.Unlock()
 	for _, op := range ops {
-		if op.typ != OpInvoke || op.done {
-			continue
+		for n := 0; op.typ == OpInvoke && !a.freed(op); n++ {
+			select {
+			case <-time.After(a.eng.storeBackoff(n)):
+			case <-a.over:
+				return
+			case <-a.eng.hard.Done():
+				return
+			}
 		}
-		if !op.stopped && a.createInvoked(op) != nil {
-			continue // it is somebody else's, or this host is ending
-		}
-		d := &Delivery{ID: op.invoked.ID, Key: "cancel", Kind: DeliverCancel, Actor: a.id.ID, Reason: "its caller has stopped waiting"}
-		_ = a.eng.deliver(a.eng.hard, d) // what has ended, or was cancelled before, needs no cancel
 	}
+}
+
+// freed asks one invoked execution to stop, if it has not ended; false means
+// that it is not known to have been asked.
+func (a *activation) freed(op *operation) bool {
+	a.mu.Lock()
+	done := op.done
+	a.mu.Unlock()
+	if done {
+		return true
+	}
+	if !op.stopped {
+		if err := a.createInvoked(op, false); err != nil {
+			return errors.Is(err, ErrExists) || errors.Is(err, ErrInvalid) // there is none, or it is somebody else's
+		}
+	}
+	d := &Delivery{ID: op.invoked.ID, Key: "cancel", Kind: DeliverCancel, Actor: a.id.ID, Reason: "its caller has stopped waiting"}
+	err := a.eng.deliver(a.eng.hard, d)
+	return err == nil || settled(err) // what has ended, or was cancelled before, needs no cancel
 }
 
 // invokedIn returns the invocations that have not ended in a context.

@@ -76,6 +76,7 @@ type operation struct {
 	stopped  bool // its host gave it up in order, which is no crash
 	repeat   bool // the last attempt runs again, under its number
 	progress []byte
+	polled   bool // the payload is the state of a poll
 
 	until     time.Time     // end of a wait, timeout of a callback; zero is none
 	heartbeat time.Duration // a callback without one for so long times out; 0 is none
@@ -87,6 +88,7 @@ type operation struct {
 	resolved bool // an operator stated the outcome
 	actor    string
 	reason   string // with which an operator decided
+	leaving  bool   // an entry about it is on its way that is in no journal yet
 	done     bool
 	end      EntryKind
 	payload  []byte
@@ -251,7 +253,7 @@ func (j *journal) advance(op *operation, e *Entry) {
 		return
 	case EntryResult, EntryVerb:
 		if e.Retry { // a poll after which the condition does not hold
-			op.running, op.lost, op.payload, op.retryAt = false, 0, e.Payload, e.At.Add(e.Delay)
+			op.running, op.lost, op.polled, op.payload, op.retryAt = false, 0, true, e.Payload, e.At.Add(e.Delay)
 			return
 		}
 		op.finish(e)

@@ -37,8 +37,9 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 		}
 		a.mu.Lock()
 		// One place at a time is put before an operator: if another strand is
-		// about to park, this one asks again in the next activation.
-		if a.parking == nil && !c.st.stopped {
+		// about to park, or has begun to in an earlier activation, this one asks
+		// again in the next.
+		if asks := a.journal.parked(); a.parking == nil && !c.st.stopped && (asks == nil || asks == k.op) {
 			if k.op == nil {
 				e := k.entry(EntryStart)
 				e.Payload = payload

@@ -56,7 +56,7 @@ func (k *call) receive(timeout time.Duration) error {
 			break
 		}
 		k.c.st.await(func() bool {
-			return k.op.done || len(a.journal.signals[k.name]) > 0 || k.c.reached() != nil
+			return k.op.done || !k.op.leaving && (len(a.journal.signals[k.name]) > 0 || k.c.reached() != nil)
 		}, time.Time{})
 	}
 	a.mu.Lock()
@@ -76,6 +76,8 @@ func (k *call) tryReceive(timeout time.Duration) (waits bool) {
 	waiting := k.c.a.journal.signals[k.name]
 	switch {
 	case k.op != nil && k.op.done:
+	case k.op != nil && k.op.leaving: // its timeout is on its way
+		return true
 	case k.c.reached() != nil:
 		e := k.entry(EntryCancel)
 		e.NoEffect = true

@@ -238,17 +238,21 @@ func (s *stepRun) advance() (done bool) {
 
 // reachedNow returns why the step must not go on, or nil. a.mu is held.
 func (s *stepRun) reachedNow() error {
-	if s.o.noReturn && s.op != nil {
+	if s.o.noReturn && s.begun() {
 		return nil
 	}
 	return s.c.reached()
 }
 
+// begun tells whether an attempt has started. a.mu is held, or the strand alone
+// changes the operation.
+func (s *stepRun) begun() bool { return s.op != nil && s.op.attempt > 0 }
+
 // recordStopped ends the step because the execution was asked to stop. a.mu
 // is held.
 func (s *stepRun) recordStopped() {
 	e := s.entry(EntryCancel)
-	e.NoEffect = s.op == nil
+	e.NoEffect = !s.begun()
 	s.record(e)
 }
 

@@ -34,9 +34,10 @@ func (a *activation) newStrand(above *strand) *strand {
 	defer a.mu.Unlock()
 	a.strands[st] = struct{}{}
 	a.busy++
+	st.stopped = a.journal.terminated != nil
 	if above != nil {
 		above.kids = append(above.kids, st)
-		st.stopped = above.stopped
+		st.stopped = st.stopped || above.stopped
 	}
 	return st
 }

@@ -48,12 +48,19 @@ func Version(ctx *Context, change string, oldest, newest int) (int, error) {
 }
 
 // passedBefore tells whether the journal has something else in the place of the
-// gate, which then was not there when the execution came past.
+// gate, which then was not there when the execution came past. Other gates that
+// stand there may have been deleted from the code, and say nothing.
 func (c *Context) passedBefore(change string) bool {
 	c.a.mu.Lock()
 	defer c.a.mu.Unlock()
-	op := c.a.journal.byID[opID{c.scope.id, c.scope.pos + 1}]
-	return op != nil && (op.typ != OpValue || op.subtype != subtypeVersion || op.name != change)
+	for pos := c.scope.pos + 1; ; pos++ {
+		switch op := c.a.journal.byID[opID{c.scope.id, pos}]; {
+		case op == nil || op.subtype == subtypeVersion && op.name == change:
+			return false
+		case op.subtype != subtypeVersion:
+			return true
+		}
+	}
 }
 
 // skipGates steps over gates that stand recorded in the next places, and that

@@ -46,6 +46,7 @@ func (k *call) settle(st *strand) error {
 				return a.stopped(k.op)
 			}
 			return nil
+		case k.op.leaving: // its timeout is on its way
 		case k.c.reached() != nil:
 			k.record(k.entry(EntryCancel))
 			if k.op.key != "" {
@@ -60,7 +61,7 @@ func (k *call) settle(st *strand) error {
 		}
 		a.mu.Unlock()
 		if waiting {
-			st.await(func() bool { return k.op.done || k.c.reached() != nil }, until)
+			st.await(func() bool { return k.op.done || !k.op.leaving && k.c.reached() != nil }, until)
 		}
 	}
 }

@@ -1,0 +1,662 @@
+package durable_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/store/mem"
+)
+
+// More of what opponents found.
+
+// hooked calls before, and after it has landed, for every commit.
+type hooked struct {
+	*mem.Store
+	before, after func(c *durable.Commit)
+}
+
+func (h *hooked) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
+	if h.before != nil {
+		h.before(c)
+	}
+	r, err := h.Store.Commit(ctx, c)
+	if h.after != nil && err == nil {
+		h.after(c)
+	}
+	return r, err
+}
+
+// has tells whether a commit carries such an entry.
+func has(c *durable.Commit, like func(e *durable.Entry) bool) bool {
+	for i := range c.Entries {
+		if like(&c.Entries[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// raced is bubble over a store with hooks, and with an engine beside it that
+// runs nothing.
+func raced(t *testing.T, opts durable.Options, store *hooked, handler func(*durable.Context, int) (string, error), then func(w *world, out string, err error)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store.Store = mem.New()
+		def := durable.Define("d", "1", handler)
+		w := newWorld(t, store, opts, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := x.Wait(t.Context())
+		then(w, out, err)
+	})
+}
+
+func client(t *testing.T, store durable.Store) *durable.Engine {
+	t.Helper()
+	e, err := durable.New(store, durable.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestPollKeepsItsInitialState: a first poll that times out says nothing of
+// the state.
+func TestPollKeepsItsInitialState(t *testing.T) {
+	var states []int
+	bubble(t, durable.Options{}, func(ctx *durable.Context, _ int) (int, error) {
+		return durable.WaitForCondition(ctx, "c", 5, func(ctx context.Context, state int) (int, bool, error) {
+			if states = append(states, state); len(states) == 1 {
+				<-ctx.Done()
+				return 0, false, ctx.Err()
+			}
+			return state + 1, true, nil
+		}, durable.WithTimeout(time.Second))
+	}, func(_ *world, _ *durable.Execution[int], out int, err error) {
+		if err != nil || out != 6 || !slices.Equal(states, []int{5, 5}) {
+			t.Errorf("got %d, %v after states %v, want 6 after 5 and 5", out, err, states)
+		}
+	})
+}
+
+// TestPollKeepsANilState: a state that is nil is a state.
+func TestPollKeepsANilState(t *testing.T) {
+	var states [][]int
+	bubble(t, durable.Options{}, func(ctx *durable.Context, _ int) (int, error) {
+		_, err := durable.WaitForCondition(ctx, "c", []int{1}, func(_ context.Context, state []int) ([]int, bool, error) {
+			states = append(states, state)
+			return nil, len(states) == 2, nil
+		})
+		return 0, err
+	}, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+		if err != nil || len(states) != 2 || states[1] != nil {
+			t.Errorf("got %v after states %v, want [1] and nil", err, states)
+		}
+	})
+}
+
+// TestTerminateWhileTimeEndsSomething: an execution that is terminated before
+// its code begins does not begin.
+func TestTerminateWhileTimeEndsSomething(t *testing.T) {
+	store := &hooked{}
+	told := false
+	store.before = func(c *durable.Commit) {
+		if !told && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryTimeout }) {
+			told = true
+			if err := client(t, store.Store).Terminate(context.Background(), "x", "ada", "enough"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	raced(t, durable.Options{HotWait: -1}, store, func(ctx *durable.Context, _ int) (string, error) {
+		cb, err := durable.CreateCallback[int](ctx, "cb", durable.WithCallbackTimeout(time.Hour))
+		if err != nil {
+			return "", err
+		}
+		_, _ = cb.Result(ctx)
+		_, err = durable.Step(ctx, "s", func(context.Context) (int, error) { t.Error("it ran"); return 0, nil })
+		return "", err
+	}, func(w *world, _ string, err error) {
+		if !errors.Is(err, durable.ErrTerminated) || !told {
+			t.Errorf("got %v, want terminated", err)
+		}
+	})
+}
+
+// TestStopBeforeANewRun: ContinueAsNew loses neither a cancel nor a request to
+// terminate.
+func TestStopBeforeANewRun(t *testing.T) {
+	t.Run("terminate", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &slowLoad{Store: mem.New()}
+			inner := durable.Define("inner", "1", func(ctx *durable.Context, _ int) (string, error) {
+				return "", durable.Wait(ctx, "w", 24*time.Hour)
+			})
+			def := durable.Define("d", "1", func(ctx *durable.Context, n int) (string, error) {
+				if n > 7 {
+					_, err := count(ctx, &store.c, "again")
+					return "", err
+				}
+				durable.Go(ctx, "g", func(ctx *durable.Context) (string, error) { return durable.Invoke(ctx, "i", inner, 1) })
+				if err := durable.Wait(ctx, "w", time.Minute); err != nil {
+					return "", err
+				}
+				return "", durable.ContinueAsNew(ctx, n+1)
+			})
+			w := newWorld(t, store, durable.Options{HotWait: -1}, def, inner)
+			defer w.stop()
+			store.cancelled = func() {
+				if err := once(w.e.Terminate(context.Background(), "x", "ada", "enough")); err != nil {
+					t.Error(err)
+				}
+			}
+			x, err := def.Start(t.Context(), w.e, "x", 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := x.Wait(t.Context()); !errors.Is(err, durable.ErrTerminated) || len(store.c.n) > 0 {
+				t.Errorf("got %v after steps %v, want terminated before any", err, store.c.n)
+			}
+		})
+	})
+	t.Run("cancel", func(t *testing.T) {
+		bubble(t, durable.Options{HotWait: -1}, func(ctx *durable.Context, n int) (int, error) {
+			if n > 7 {
+				_, err := durable.Step(ctx, "s", func(context.Context) (int, error) { t.Error("it ran"); return 0, nil })
+				return 0, err
+			}
+			_, err := durable.Step(ctx, "cancels", func(context.Context) (int, error) {
+				return 0, engineFor.Load().Cancel(context.Background(), "x", "ada", "stop")
+			})
+			_ = err
+			return 0, durable.ContinueAsNew(ctx.Shielded(), n+1)
+		}, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+			if !errors.Is(err, durable.ErrCancelled) {
+				t.Errorf("got %v, want ErrCancelled", err)
+			}
+		})
+	})
+}
+
+// slowLoad calls cancelled when an invoked execution has been cancelled.
+type slowLoad struct {
+	*mem.Store
+	c         tally
+	cancelled func()
+}
+
+func (s *slowLoad) Deliver(ctx context.Context, d *durable.Delivery) error {
+	err := s.Store.Deliver(ctx, d)
+	if d.Kind == durable.DeliverCancel && d.ID != "x" {
+		s.cancelled()
+	}
+	return err
+}
+
+// TestGatesLeaveTheCode: a gate that is deleted from the code takes nothing of
+// what follows with it: neither the next gate nor the key of a step by its name.
+func TestGatesLeaveTheCode(t *testing.T) {
+	for _, gates := range [][]string{{"charge"}, {"old", "charge"}} {
+		var got []int
+		keys := map[string]bool{}
+		pass := 0
+		bubble(t, durable.Options{HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+			pass++
+			for _, gate := range gates {
+				if pass > 1 && gate == gates[0] {
+					continue // deleted by a deploy
+				}
+				v, err := durable.Version(ctx, gate, 0, 1)
+				if err != nil {
+					return 0, err
+				}
+				got = append(got, v)
+			}
+			return durable.Step(ctx, "charge", func(ctx context.Context) (int, error) {
+				info, _ := durable.StepInfoFrom(ctx)
+				keys[info.Key] = true
+				if pass == 1 {
+					return 0, errors.New("again")
+				}
+				return 1, nil
+			}, durable.WithRetry(durable.Retry{NoJitter: true, Initial: time.Hour, Max: time.Hour}))
+		}, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+			if err != nil || slices.Contains(got, 0) || len(keys) != 1 {
+				t.Errorf("%v: got %v, versions %v, keys %v", gates, err, got, keys)
+			}
+		})
+	}
+}
+
+// TestGateBeforeAGate: one that is new in the code, in front of one that an
+// execution has passed, is not taken for it.
+func TestGateBeforeAGate(t *testing.T) {
+	var got []int
+	pass := 0
+	bubble(t, durable.Options{HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+		pass++
+		if pass > 1 {
+			v, err := durable.Version(ctx, "newer", 0, 1)
+			got = append(got, v)
+			if err != nil {
+				return 0, err
+			}
+		}
+		v, err := durable.Version(ctx, "charge", 0, 1)
+		got = append(got, v)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := step(ctx, "s", 1); err != nil {
+			return 0, err
+		}
+		return 0, durable.Wait(ctx, "w", time.Hour)
+	}, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+		if err != nil || !slices.Equal(got, []int{1, 0, 1}) {
+			t.Errorf("got %v, versions %v, want 1, then 0 and 1", err, got)
+		}
+	})
+}
+
+// TestPivotBesideBranches: the start of a point of no return, which is in no
+// journal before it is durable, does not take the number of another operation.
+func TestPivotBesideBranches(t *testing.T) {
+	for _, when := range []string{"before", "in flight"} {
+		t.Run(when, func(t *testing.T) {
+			store := &hooked{}
+			store.before = func(c *durable.Commit) {
+				if when == "in flight" && c.IfSeen && has(c, func(e *durable.Entry) bool { return e.Name == "pivot" || e.Attempt > 0 }) {
+					time.Sleep(time.Second)
+				}
+			}
+			pivots := 0
+			raced(t, durable.Options{HotWait: -1}, store, func(ctx *durable.Context, _ int) (string, error) {
+				b, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
+					{Run: func(ctx *durable.Context) (int, error) {
+						return durable.Step(ctx, "pivot", func(context.Context) (int, error) { pivots++; return 1, nil }, durable.PointOfNoReturn())
+					}},
+					{Run: func(ctx *durable.Context) (int, error) {
+						for i := range 5 {
+							if _, err := step(ctx, fmt.Sprint("s", i), i); err != nil {
+								return 0, err
+							}
+							time.Sleep(10 * time.Millisecond) // code that computes
+						}
+						return 2, nil
+					}},
+					{Run: func(ctx *durable.Context) (int, error) {
+						for range 20 {
+							if _, err := durable.Now(ctx); err != nil {
+								return 0, err
+							}
+							time.Sleep(100 * time.Microsecond)
+						}
+						return 3, nil
+					}},
+				})
+				if err != nil {
+					return "", err
+				}
+				if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+					return "", err
+				}
+				return fmt.Sprint(b.Values()), nil
+			}, func(w *world, out string, err error) {
+				if err != nil || out != "[1 2 3]" || pivots != 1 {
+					t.Errorf("got %q, %v; the pivot ran %d times", out, err, pivots)
+				}
+				started := 0
+				for e := range durable.History(w.head()) {
+					if e.Type == "StepStarted" && e.Name == "pivot" {
+						started++
+					}
+				}
+				if started != 1 {
+					t.Errorf("the history tells %d starts of the pivot", started)
+				}
+			})
+		})
+	}
+}
+
+// TestSignalComesBeforeTheTimeout: what another write has brought while
+// a timeout waited for its turn wins over it.
+func TestSignalComesBeforeTheTimeout(t *testing.T) {
+	for _, what := range []string{"signal", "callback"} {
+		t.Run(what, func(t *testing.T) {
+			store := &hooked{}
+			id := make(chan string, 1)
+			sent := false
+			// The write of the first step's result is on its way when the time is over,
+			// and brings what arrived meanwhile back.
+			store.before = func(c *durable.Commit) {
+				if sent || !has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryResult && string(e.Payload) == "41" }) {
+					return
+				}
+				sent = true
+				time.Sleep(time.Second)
+				e := client(t, store.Store)
+				err := e.Signal(context.Background(), "x", "go", 1, "1")
+				if what == "callback" {
+					err = e.CompleteCallback(context.Background(), <-id, 1)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+			}
+			raced(t, durable.Options{HotWait: -1, InboxCheck: time.Hour, Lease: 4 * time.Hour}, store, func(ctx *durable.Context, _ int) (string, error) {
+				b, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
+					{Run: func(ctx *durable.Context) (int, error) {
+						if what == "signal" {
+							return durable.Receive[int](ctx, "go", 10*time.Second)
+						}
+						cb, err := durable.CreateCallback[int](ctx, "cb", durable.WithCallbackTimeout(10*time.Second))
+						if err != nil {
+							return 0, err
+						}
+						id <- cb.ID()
+						return cb.Result(ctx)
+					}},
+					{Run: func(ctx *durable.Context) (int, error) {
+						return durable.Step(ctx, "s", func(context.Context) (int, error) { time.Sleep(9*time.Second + 500*time.Millisecond); return 41, nil })
+					}},
+					{Run: func(ctx *durable.Context) (int, error) {
+						return durable.Step(ctx, "long", func(context.Context) (int, error) { time.Sleep(20 * time.Second); return 42, nil })
+					}},
+				})
+				if err != nil {
+					return "", err
+				}
+				if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+					return "", err
+				}
+				return fmt.Sprint(b.Values(), b.Err()), nil
+			}, func(w *world, out string, err error) {
+				if err != nil || out != "[1 41 42] <nil>" || !sent {
+					t.Errorf("got %q, %v, sent %v", out, err, sent)
+				}
+			})
+		})
+	}
+}
+
+// TestEndOfABranchMeetsItsTimeout: the timeout of something in a branch that is
+// given up while the timeout is on its way.
+func TestEndOfABranchMeetsItsTimeout(t *testing.T) {
+	store := &hooked{}
+	met := false
+	store.before = func(c *durable.Commit) {
+		if has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryTimeout && e.Op != 0 }) {
+			met = true
+			time.Sleep(2 * time.Second)
+		}
+	}
+	passes := 0
+	raced(t, durable.Options{HotWait: -1}, store, func(ctx *durable.Context, _ int) (string, error) {
+		passes++
+		b, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
+			{Run: func(ctx *durable.Context) (int, error) { return durable.Receive[int](ctx, "go", 10*time.Second) }},
+			{Run: func(ctx *durable.Context) (int, error) {
+				return durable.Step(ctx, "s", func(context.Context) (int, error) { time.Sleep(11 * time.Second); return 41, nil })
+			}},
+		}, durable.WithMinSuccessful(1))
+		if err != nil {
+			return "", err
+		}
+		if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+			return "", err
+		}
+		return fmt.Sprint(b.Values()), nil
+	}, func(w *world, out string, err error) {
+		if err != nil || out != "[41]" || !met || passes != 2 {
+			t.Errorf("got %q, %v, met %v, %d passes", out, err, met, passes)
+		}
+	})
+}
+
+// TestCancelMeetsATimeout: an operation that a cancel ends while its timeout
+// waits for its turn, or is on its way, ends once.
+func TestCancelMeetsATimeout(t *testing.T) {
+	for _, when := range []string{"before", "in flight"} {
+		t.Run(when, func(t *testing.T) {
+			store := &hooked{}
+			cancel := func() {
+				if err := client(t, store.Store).Cancel(context.Background(), "x", "ada", "stop"); err != nil {
+					t.Error(err)
+				}
+			}
+			met := false
+			store.before = func(c *durable.Commit) {
+				switch {
+				case met:
+				case when == "before" && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryResult && string(e.Payload) == "41" }):
+					met = true
+					time.Sleep(time.Second)
+					cancel()
+				case when == "in flight" && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryTimeout }):
+					met = true
+					cancel()
+				}
+			}
+			raced(t, durable.Options{HotWait: -1, InboxCheck: time.Hour, Lease: 4 * time.Hour}, store, func(ctx *durable.Context, _ int) (string, error) {
+				_, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
+					{Run: func(ctx *durable.Context) (int, error) { return durable.Receive[int](ctx, "go", 10*time.Second) }},
+					{Run: func(ctx *durable.Context) (int, error) {
+						cb, err := durable.CreateCallback[int](ctx, "cb", durable.WithCallbackTimeout(10*time.Second))
+						if err != nil {
+							return 0, err
+						}
+						return cb.Result(ctx)
+					}},
+					{Run: func(ctx *durable.Context) (int, error) {
+						return durable.Step(ctx, "s", func(context.Context) (int, error) { time.Sleep(9*time.Second + 500*time.Millisecond); return 41, nil })
+					}},
+				})
+				return "", errors.Join(err, durable.Wait(ctx.Shielded(), "w", time.Hour))
+			}, func(w *world, out string, err error) {
+				if err != nil && !errors.Is(err, durable.ErrCancelled) || !met {
+					t.Errorf("got %q, %v, met %v", out, err, met)
+				}
+			})
+		})
+	}
+}
+
+// TestGoOnTheWayOutEndsWithItsContext: what Go has started on the way out of a
+// child context ends with it, as what it has started on the way in does.
+func TestGoOnTheWayOutEndsWithItsContext(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		passes := 0
+		bubble(t, durable.Options{HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+			passes++
+			branch := func(ctx *durable.Context) (int, error) {
+				durable.Go(ctx.Unwinding(), "g", func(ctx *durable.Context) (int, error) {
+					if err := durable.Wait(ctx, "w", time.Minute); err != nil {
+						return 0, err
+					}
+					return step(ctx, "s", 1)
+				})
+				return step(ctx, "t", 2)
+			}
+			var err error
+			if flat {
+				_, err = durable.Map(ctx, "m", []int{1}, func(ctx *durable.Context, _, _ int) (int, error) { return branch(ctx) }, durable.Flat())
+			} else {
+				_, err = durable.Child(ctx, "c", branch)
+			}
+			return 0, errors.Join(err, durable.Wait(ctx, "w", time.Hour))
+		}, func(_ *world, _ *durable.Execution[int], _ int, err error) {
+			if err != nil || passes != 2 {
+				t.Errorf("got %v after %d passes", err, passes)
+			}
+		})
+	}
+}
+
+// TestBrokenStoreLosesNoInvocation: an invocation whose execution could not be
+// created is created later.
+func TestBrokenStoreLosesNoInvocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &uncreating{Store: mem.New(), left: 1}
+		inner := durable.Define("inner", "1", func(ctx *durable.Context, n int) (int, error) { return n + 1, nil })
+		outer := durable.Define("outer", "1", func(ctx *durable.Context, n int) (int, error) { return durable.Invoke(ctx, "i", inner, n) })
+		w := newWorld(t, store, durable.Options{HotWait: -1}, inner, outer)
+		defer w.stop()
+		x, err := outer.Start(t.Context(), w.e, "x", 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if out, err := x.Wait(ctx); err != nil || out != 8 {
+			t.Errorf("got %d, %v", out, err)
+		}
+	})
+}
+
+type uncreating struct {
+	*mem.Store
+	left int
+}
+
+func (u *uncreating) Create(ctx context.Context, c *durable.Create) error {
+	if c.ID != "x" && u.left > 0 {
+		u.left--
+		return durable.ErrStoreBroken
+	}
+	return u.Store.Create(ctx, c)
+}
+
+// TestCancelledInvocationRunsNothing: what is only created so that a cancel
+// finds it does not begin before the cancel.
+func TestCancelledInvocationRunsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hooked{Store: mem.New()}
+		store.before = func(c *durable.Commit) {
+			if has(c, func(e *durable.Entry) bool { return e.First && e.Type == durable.OpInvoke }) {
+				if err := client(t, store.Store).Cancel(context.Background(), "x", "ada", "stop"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		inner := durable.Define("inner", "1", func(ctx *durable.Context, n int) (int, error) {
+			return durable.Step(ctx, "s", func(context.Context) (int, error) { t.Error("it ran"); return 0, nil })
+		})
+		outer := durable.Define("outer", "1", func(ctx *durable.Context, n int) (int, error) {
+			if _, err := step(ctx, "a", 1); err != nil {
+				return 0, err
+			}
+			return durable.Invoke(ctx, "i", inner, n)
+		})
+		w := newWorld(t, store, durable.Options{}, inner, outer)
+		defer w.stop()
+		x, err := outer.Start(t.Context(), w.e, "x", 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); !errors.Is(err, durable.ErrCancelled) {
+			t.Errorf("got %v, want cancelled", err)
+		}
+		time.Sleep(time.Minute)
+		page, err := store.List(t.Context(), &durable.ListQuery{Definition: "inner"})
+		if err != nil || len(page.Heads) != 1 || page.Heads[0].Status != durable.StatusCancelled {
+			t.Errorf("invoked: %+v, %v", page.Heads, err)
+		}
+	})
+}
+
+// TestDecisionsReachThePlaceThatAsked: two branches that want an operator are
+// put before one after the other, whichever comes first after a crash.
+func TestDecisionsReachThePlaceThatAsked(t *testing.T) {
+	for range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			store := &hooked{Store: mem.New()}
+			pass := 0
+			var mu sync.Mutex
+			def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (string, error) {
+				mu.Lock()
+				pass++
+				first := pass == 1
+				mu.Unlock()
+				ask := func(name string, late bool) durable.Branch[string] {
+					return durable.Branch[string]{Name: name, Run: func(ctx *durable.Context) (string, error) {
+						if late == first {
+							time.Sleep(time.Millisecond) // the other one comes first, at the second pass this one
+						}
+						d, err := ctx.Park("ask", durable.Park{Reason: "doubt", Message: name, Verbs: []durable.Verb{durable.VerbResolve}})
+						return string(d.Output), err
+					}}
+				}
+				b, err := durable.Parallel(ctx, "p", []durable.Branch[string]{ask("a", false), ask("b", true), {Name: "long", Run: func(ctx *durable.Context) (string, error) {
+					return durable.Step(ctx, "s", func(ctx context.Context) (string, error) {
+						if first {
+							time.Sleep(time.Second)
+						}
+						return "", nil
+					})
+				}}})
+				if err != nil {
+					return "", err
+				}
+				return strings.Join(b.Values(), ""), nil
+			})
+			w := newWorld(t, store, durable.Options{}, def)
+			store.before = func(c *durable.Commit) {
+				if c.Status == durable.StatusParked && c.Epoch == 1 {
+					store.KillOwner(w.e.ID()) // before it has parked
+					if _, err := store.Claim(context.Background(), &durable.Claim{ID: "x", Owner: "other", Now: time.Now(), Lease: time.Now()}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			defer w.stop()
+			x, err := def.Start(t.Context(), w.e, "x", 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				_, err := x.Wait(t.Context())
+				var parked *durable.ParkedError
+				if !errors.As(err, &parked) {
+					t.Fatalf("got %v, want parked", err)
+				}
+				asking := 0
+				for _, e := range w.head().Journal {
+					if e.First && e.Type == durable.OpPark {
+						asking++
+					}
+					if e.Kind == durable.EntryVerb {
+						asking--
+					}
+				}
+				if asking != 1 {
+					t.Fatalf("%d places ask at once", asking)
+				}
+				err = w.e.Act(t.Context(), "x", w.head().Revision, durable.Decision{
+					Verb: durable.VerbResolve, Output: json.RawMessage(`"` + parked.Park.Message + `"`), Actor: "ada", Reason: "r"})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := x.Wait(t.Context()); err != nil || out != `"a""b"` {
+				t.Errorf("got %s, %v", out, err)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
