@@ -56,11 +56,10 @@ type activation struct {
 	bg       sync.WaitGroup
 	done     chan struct{} // closed when everything of it has returned
 
-	ctx    context.Context // what bodies' contexts derive from
-	due    time.Time       // why it was claimed; zero when it was born here
-	loaded int64           // operations that were in the journal from the beginning
-	left   Status          // how it left the execution
-	noted  []*Observation  // for the observer, once durable
+	ctx   context.Context // what bodies' contexts derive from
+	due   time.Time       // why it was claimed; zero when it was born here
+	left  Status          // how it left the execution
+	noted []*Observation  // for the observer, once durable
 
 	strands map[*strand]struct{}
 	blocked int           // strands that wait for something durable
@@ -110,7 +109,10 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.loaded, a.due = int64(len(a.journal.ops)), a.journal.wasDue(rec)
+	a.due = a.journal.wasDue(rec)
+	for _, op := range a.journal.ops {
+		op.old = op.done
+	}
 	a.journal.hear(rec.Heartbeats)
 	a.incorporate(rec.Inbox)
 	return a, nil

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// Subtypes of the contexts of several branches.
+const (
+	subtypeParallel = "Parallel"
+	subtypeMap      = "Map"
+)
+
 // Branch is one of the things that Parallel runs.
 type Branch[T any] struct {
 	Name string // optional
@@ -182,7 +188,7 @@ func Parallel[T any](ctx *Context, name string, branches []Branch[T], opts ...Co
 	o := contextOptionsOf(opts)
 	o.batch.itemName = func(i int) string { return branches[i].Name }
 	return runBatch(ctx, &batch[T]{
-		contextOptions: o, sub: "Parallel", branchSub: "ParallelBranch", n: len(branches),
+		contextOptions: o, sub: subtypeParallel, branchSub: "ParallelBranch", n: len(branches),
 		run: func(c *Context, i int) (T, error) { return branches[i].Run(c) },
 	}, name)
 }
@@ -191,7 +197,7 @@ func Parallel[T any](ctx *Context, name string, branches []Branch[T], opts ...Co
 // them. The rules of Parallel hold.
 func Map[In, T any](ctx *Context, name string, items []In, fn func(ctx *Context, item In, i int) (T, error), opts ...ContextOption) (*Batch[T], error) {
 	return runBatch(ctx, &batch[T]{
-		contextOptions: contextOptionsOf(opts), sub: "Map", branchSub: "MapIteration", n: len(items),
+		contextOptions: contextOptionsOf(opts), sub: subtypeMap, branchSub: "MapIteration", n: len(items),
 		run: func(c *Context, i int) (T, error) { return fn(c, items[i], i) },
 	}, name)
 }

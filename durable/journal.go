@@ -89,6 +89,8 @@ type operation struct {
 	actor    string
 	reason   string // with which an operator decided
 	leaving  bool   // an entry about it is on its way that is in no journal yet
+	old      bool   // it had ended before this activation
+	untold   bool   // the observer has not been told of its end, because its code has not come past
 	done     bool
 	end      EntryKind
 	payload  []byte
@@ -304,6 +306,9 @@ func (j *journal) leave(op *operation) {
 	}
 	for _, inner := range j.unended {
 		if !inner.done && j.within(inner, op) {
+			if inner.running { // what became of the attempt is nobody's business, but for who would repeat it
+				inner.doubt, inner.unknown = true, true
+			}
 			inner.finish(&Entry{Kind: EntryCancel, At: op.ended})
 			if inner.key != "" {
 				j.forsaken = append(j.forsaken, inner.key)

@@ -23,8 +23,9 @@ type Observer interface {
 // ObservationKind says what is observed.
 type ObservationKind uint8
 
-// What is observed. Operations are told of once their entries are durable,
-// activations and attempts as they happen.
+// What is observed. Operations are told of once their entries are durable, and
+// the end of one that ended while no code waited for it (by a delivery, or by
+// time) once the code comes past it; activations and attempts as they happen.
 const (
 	ObserveActivationStart ObservationKind = iota + 1
 	ObserveActivationEnd                   // Status is how the execution was left; Err, that the claim was lost
@@ -97,39 +98,58 @@ func (a *activation) note(e *Entry) {
 		o.At = e.At
 		a.noted = append(a.noted, o)
 	}
-	if op.done {
-		o := a.observation(ObserveOperationEnd).of(op)
-		o.At = e.At
-		if op.err != nil {
-			o.Err = op.err
-		}
-		a.noted = append(a.noted, o)
+	switch {
+	case op.done && op.path == "": // which is not stored, and known once its code comes past
+		op.untold = true
+	case op.done:
+		a.noteEnd(op)
 	}
+}
+
+func (a *activation) noteEnd(op *operation) {
+	o := a.observation(ObserveOperationEnd).of(op)
+	o.At = op.ended
+	if op.err != nil {
+		o.Err = op.err
+	}
+	a.noted = append(a.noted, o)
 }
 
 // tellAll tells the observer what has become durable.
 func (a *activation) tellAll(noted []*Observation) {
+	if len(noted) == 0 {
+		return
+	}
+	a.mu.Lock()
+	ctx := a.ctx
+	a.mu.Unlock()
 	for _, o := range noted {
-		a.eng.observe(a.ctx, o)
+		a.eng.observe(ctx, o)
 	}
 }
 
 // replayed tells the observer that the code comes past an operation that has
-// ended before. a.mu is not held.
+// ended before: in an earlier activation, or in this one before the code was
+// there. a.mu is not held.
 func (k *call) replayed() {
 	a := k.c.a
 	if a.eng.opts.Observer == nil {
 		return
 	}
 	a.mu.Lock()
-	ended := k.op != nil && k.op.done && k.op.num <= a.loaded
+	op := k.op
 	var o *Observation
-	if ended {
-		o = a.observation(ObserveOperationEnd).of(k.op)
-		o.At, o.Replayed = k.op.ended, true
+	switch {
+	case op == nil:
+	case op.untold:
+		op.untold = false
+		a.noteEnd(op)
+	case op.old:
+		o = a.observation(ObserveOperationEnd).of(op)
+		o.At, o.Replayed = op.ended, true
 	}
 	a.mu.Unlock()
-	if ended {
+	if o != nil {
 		a.eng.observe(a.ctx, o)
 	}
 }
@@ -161,7 +181,10 @@ func (a *activation) begun() {
 	if !a.due.IsZero() {
 		o.Late = max(now().Sub(a.due), 0)
 	}
-	a.ctx = a.eng.observe(a.ctx, o)
+	ctx := a.eng.observe(a.ctx, o)
+	a.mu.Lock() // a write may be telling what was delivered
+	defer a.mu.Unlock()
+	a.ctx = ctx
 }
 
 // ended tells the observer how the activation ended.

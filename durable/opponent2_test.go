@@ -660,3 +660,389 @@ func TestDecisionsReachThePlaceThatAsked(t *testing.T) {
 		}
 	}
 }
+
+// rerun runs a handler until it fails, mends what made it fail, runs it again
+// from an operation, and hands over what came of it.
+func rerun(t *testing.T, from string, handler func(ctx *durable.Context, broken bool) (string, error), then func(w *world, id, out string, err error)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		broken := true
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (string, error) { return handler(ctx, broken) })
+		w := newWorld(t, mem.New(), durable.Options{HotWait: -1}, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); errors.Is(err, durable.ErrParked) {
+			err := w.e.Act(t.Context(), "x", w.head().Revision, durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"resolved"`), Actor: "ada", Reason: "r"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = x.Wait(t.Context())
+		}
+		broken = false
+		id, err := w.e.Rerun(t.Context(), "x", from, "ada", "mended")
+		if err != nil {
+			then(w, "", "", err)
+			return
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
+		defer cancel()
+		out, err := def.Attach(w.e, id).Wait(ctx)
+		then(w, id, out, err)
+	})
+}
+
+// failing is a step that fails without effect while it is broken.
+func failing(ctx *durable.Context, name string, broken bool) (string, error) {
+	return durable.Step(ctx, name, func(context.Context) (string, error) {
+		if broken {
+			return "", durable.NoEffect(errors.New("bad data"))
+		}
+		return name, nil
+	})
+}
+
+// TestRerunKeepsSignals: those that the origin had received are received, those
+// that it had not come before newer ones.
+func TestRerunKeepsSignals(t *testing.T) {
+	rerun(t, "last", func(ctx *durable.Context, broken bool) (string, error) {
+		if _, err := durable.Step(ctx, "origin's", func(ctx context.Context) (int, error) {
+			return 0, errors.Join(engineFor.Load().Signal(ctx, "x", "go", "a", "0"), engineFor.Load().Signal(ctx, "x", "go", "b", "1"))
+		}); err != nil {
+			return "", err
+		}
+		a, err := durable.Receive[string](ctx, "go", time.Hour)
+		if err != nil {
+			return "", err
+		}
+		if _, err := step(ctx, "s", 1); err != nil {
+			return "", err
+		}
+		last, err := failing(ctx, "last", broken)
+		if err != nil {
+			return "", err
+		}
+		if _, err := durable.Step(ctx, "send", func(ctx context.Context) (int, error) {
+			return 0, engineFor.Load().Signal(ctx, "x~1", "go", "c", "c")
+		}); err != nil {
+			return "", err
+		}
+		b, err := durable.Receive[string](ctx, "go", time.Hour)
+		if err != nil {
+			return "", err
+		}
+		c, err := durable.Receive[string](ctx, "go", time.Hour)
+		return a + last + b + c, err
+	}, func(_ *world, _, out string, err error) {
+		if err != nil || out != "alastbc" {
+			t.Errorf("got %q, %v", out, err)
+		}
+	})
+}
+
+// TestRerunKeepsDecisions: what an operator has stated of a step is not run.
+func TestRerunKeepsDecisions(t *testing.T) {
+	ran := 0
+	rerun(t, "last", func(ctx *durable.Context, broken bool) (string, error) {
+		a, err := durable.Step(ctx, "a", func(ctx context.Context) (string, error) {
+			if ran++; ran > 1 {
+				t.Error("it ran again")
+			}
+			return "1", nil // which the code does not expect, once its operator has stated it
+		})
+		if err != nil {
+			return "", err
+		}
+		d, err := ctx.Park("ask", durable.Park{Reason: "doubt", Verbs: []durable.Verb{durable.VerbResolve}})
+		if err != nil {
+			return "", err
+		}
+		last, err := failing(ctx, "last", broken)
+		return a + string(d.Output) + last, err
+	}, func(w *world, id, out string, err error) {
+		if err != nil || out != `1"resolved"last` {
+			t.Errorf("got %q, %v", out, err)
+		}
+		rec, err := w.store.Load(w.t.Context(), id, durable.LoadAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := int64(1)
+		for e := range durable.History(rec) {
+			if e.ID != next || e.Type == "InvocationCompleted" && e.Details.Error != nil {
+				t.Errorf("event %d: %+v, want no activation that died", next, e)
+			}
+			next++
+		}
+	})
+}
+
+// TestRerunKeepsWhatAnOperatorResolved: the engine's own parking, over a step
+// that crashes again and again.
+func TestRerunKeepsWhatAnOperatorResolved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := mem.New()
+		broken, runs := true, 0
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (string, error) {
+			a, err := durable.Step(ctx, "a", func(ctx context.Context) (string, error) {
+				runs++
+				time.Sleep(time.Minute)
+				return "a", ctx.Err()
+			}, durable.WithTimeout(2*time.Minute))
+			if err != nil {
+				return "", err
+			}
+			last, err := failing(ctx, "last", broken)
+			return a + last, err
+		})
+		w := newWorld(t, store, durable.Options{CrashesToPark: 1}, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		store.KillOwner(w.e.ID())
+		if _, err := store.Claim(t.Context(), &durable.Claim{ID: "x", Owner: "other", Now: time.Now(), Lease: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = x.Wait(t.Context())
+		if !errors.Is(err, durable.ErrParked) {
+			t.Fatalf("got %v, want parked", err)
+		}
+		if err := w.e.Act(t.Context(), "x", w.head().Revision, durable.Decision{Verb: durable.VerbResolve, Output: json.RawMessage(`"stated"`), Actor: "ada", Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); err == nil || runs != 1 {
+			t.Fatalf("got %v after %d runs", err, runs)
+		}
+		broken = false
+		id, err := w.e.Rerun(t.Context(), "x", "last", "ada", "mended")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := def.Attach(w.e, id).Wait(t.Context()); err != nil || out != "statedlast" || runs != 1 {
+			t.Errorf("got %q, %v after %d runs", out, err, runs)
+		}
+	})
+}
+
+// TestRerunOfAnOpenCallback: whoever was to complete it knows the origin's ID,
+// so it is refused to wait for that, and possible to ask anew.
+func TestRerunOfAnOpenCallback(t *testing.T) {
+	for _, how := range []string{"open", "timed out", "in a context"} {
+		for _, from := range []string{"last", "cb"} {
+			t.Run(how+" from "+from, func(t *testing.T) {
+				handler := func(ctx *durable.Context, broken bool) (string, error) {
+					cb, err := durable.CreateCallback[string](ctx, "cb", durable.WithCallbackTimeout(time.Hour))
+					if err != nil {
+						return "", err
+					}
+					if _, err := durable.Step(ctx, "ask", func(ctx context.Context) (int, error) {
+						if broken {
+							return 0, nil
+						}
+						return 0, engineFor.Load().CompleteCallback(ctx, cb.ID(), "yes")
+					}); err != nil {
+						return "", err
+					}
+					if how == "timed out" {
+						_, err := failing(ctx, "last", false)
+						if err != nil {
+							return "", err
+						}
+						return cb.Result(ctx)
+					}
+					if _, err := failing(ctx, "last", broken); err != nil {
+						return "", err
+					}
+					return cb.Result(ctx)
+				}
+				rerun(t, from, func(ctx *durable.Context, broken bool) (string, error) {
+					if how == "in a context" {
+						return durable.Child(ctx, "c", func(ctx *durable.Context) (string, error) { return handler(ctx, broken) })
+					}
+					return handler(ctx, broken)
+				}, func(_ *world, _, out string, err error) {
+					if from == "last" && !errors.Is(err, durable.ErrRerun) || from == "cb" && (err != nil || out != "yes") {
+						t.Errorf("got %q, %v", out, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestRerunRefusesBranchesInDoubt: a step that ran in a branch that was given
+// up may have had its effect.
+func TestRerunRefusesBranchesInDoubt(t *testing.T) {
+	rerun(t, "last", func(ctx *durable.Context, broken bool) (string, error) {
+		_, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
+			{Run: func(ctx *durable.Context) (int, error) {
+				return durable.Step(ctx, "slow", func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
+			}},
+			{Run: func(ctx *durable.Context) (int, error) {
+				return durable.Step(ctx, "quick", func(ctx context.Context) (int, error) { time.Sleep(time.Second); return 0, nil })
+			}},
+		}, durable.WithMinSuccessful(1))
+		if err != nil {
+			return "", err
+		}
+		return failing(ctx, "last", broken)
+	}, func(_ *world, _, out string, err error) {
+		if !errors.Is(err, durable.ErrRerun) {
+			t.Errorf("got %q, %v, want ErrRerun", out, err)
+		}
+	})
+}
+
+// TestRerunOpensBranches: branches that failed after the chosen operation began
+// are run on from where they stood, and those that nobody waited for too.
+func TestRerunOpensBranches(t *testing.T) {
+	c := &tally{}
+	rerun(t, "first", func(ctx *durable.Context, broken bool) (string, error) {
+		f := durable.Go(ctx, "g", func(ctx *durable.Context) (string, error) {
+			g, err := count(ctx, c, "g1")
+			if err != nil {
+				return "", err
+			}
+			if err := durable.Wait(ctx, "w", 2*time.Hour); err != nil {
+				return "", err
+			}
+			return g, nil
+		})
+		b, err := durable.Parallel(ctx, "p", []durable.Branch[string]{
+			{Run: func(ctx *durable.Context) (string, error) {
+				if err := durable.Wait(ctx, "w", time.Minute); err != nil {
+					return "", err
+				}
+				return failing(ctx, "first", broken)
+			}},
+			{Run: func(ctx *durable.Context) (string, error) {
+				if _, err := count(ctx, c, "b1"); err != nil {
+					return "", err
+				}
+				if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+					return "", err
+				}
+				return failing(ctx, "second", broken)
+			}},
+		})
+		if err != nil {
+			return "", err
+		}
+		if err := b.Err(); err != nil {
+			return "", err
+		}
+		g, err := f.Wait(ctx)
+		return g + strings.Join(b.Values(), ""), err
+	}, func(_ *world, _, out string, err error) {
+		if err != nil || out != "g1firstsecond" || len(c.n) != 2 {
+			t.Errorf("got %q, %v; steps ran %v", out, err, c.n)
+		}
+	})
+}
+
+// TestObserverSeesEndsOnce: what ends before its code has come past it is told
+// once, with its path, and not as an earlier activation's.
+func TestObserverSeesEndsOnce(t *testing.T) {
+	d := &diary{}
+	synctest.Test(t, func(t *testing.T) {
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Child(ctx, "kid", func(ctx *durable.Context) (int, error) {
+				return durable.WaitForCallback[int](ctx, "cb", func(ctx context.Context, id string) error {
+					time.AfterFunc(time.Hour, func() {
+						if err := engineFor.Load().CompleteCallback(context.Background(), id, 1); err != nil {
+							t.Error(err)
+						}
+					})
+					return nil
+				})
+			})
+		})
+		w := newWorld(t, &storing{mem.New()}, durable.Options{Observer: d, HotWait: -1}, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err == nil {
+			_, err = x.Wait(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	ends := 0
+	for _, line := range d.lines {
+		switch line {
+		case "op ends kid/cb/callback":
+			ends++
+		case "op ends", "op ends kid/cb/callback again":
+			t.Errorf("told %q, of\n%s", line, strings.Join(d.lines, "\n"))
+		}
+	}
+	if ends != 1 {
+		t.Errorf("got\n%s\nwant one end of the callback", strings.Join(d.lines, "\n"))
+	}
+}
+
+// storing keeps of journals what their stored form has.
+type storing struct{ *mem.Store }
+
+func (s *storing) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
+	rec, err := s.Store.Claim(ctx, c)
+	if err == nil {
+		rec.Journal, err = durable.DecodeEntries(durable.EncodeEntries(rec.Journal))
+	}
+	return rec, err
+}
+
+// slowStart is an observer that takes its time over activations.
+type slowStart struct{}
+
+func (slowStart) Observe(ctx context.Context, o *durable.Observation) context.Context {
+	if o.Kind == durable.ObserveActivationStart {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return context.WithValue(ctx, diaryKey{}, "slow")
+}
+
+// TestObserverOfAnActivationThatWritesAlready: its context is set while a write
+// tells what was delivered.
+func TestObserverOfAnActivationThatWritesAlready(t *testing.T) {
+	store := mem.New()
+	def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+		cb, err := durable.CreateCallback[int](ctx, "cb")
+		if err != nil {
+			return 0, err
+		}
+		if _, err := durable.Step(ctx, "s", func(ctx context.Context) (int, error) {
+			go func() {
+				time.Sleep(300 * time.Millisecond)
+				_ = client(t, store).CompleteCallback(context.Background(), cb.ID(), 1)
+			}()
+			return 0, nil
+		}); err != nil {
+			return 0, err
+		}
+		return cb.Result(ctx)
+	})
+	e, err := durable.New(store, durable.Options{Observer: slowStart{}, HotWait: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Register(def); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	x, err := def.Start(ctx, e, "x", 1)
+	if err == nil {
+		_, err = x.Wait(ctx)
+	}
+	cancel()
+	if err := errors.Join(err, <-done); err != nil {
+		t.Error(err)
+	}
+}

@@ -15,15 +15,18 @@ const VerbRerun Verb = "rerun"
 
 // Rerun runs an execution that did not succeed again, from one of its operations
 // on: it creates an execution of the same definition, version and input, whose
-// journal has what the origin recorded before that operation began, and so
-// passes it without running anything. from is the operation's name, or its
+// journal has what the origin recorded before that operation began, and what
+// had begun then and has succeeded since, and so passes it without running
+// anything. Signals that had arrived are kept. from is the operation's name, or its
 // number in the history if the name is not unique. The new execution's ID, which
 // is returned, is that of the first origin with ~n behind it; Head.Origin names
 // the origin, and the history who asked for it and why.
 //
 // Nothing is re-run of which the effects are not known, or have been dealt with:
 // ErrRerun when an operation is in doubt, when something was undone, or a saga's
-// pivot has happened; and when the execution has not ended, or has succeeded.
+// pivot has happened; when a callback that was open then would have to be waited
+// for again, of which nobody has the new ID; and when the execution has not
+// ended, or has succeeded.
 // ErrNotFound when there is no such execution or operation.
 func (e *Engine) Rerun(ctx context.Context, id, from, actor, reason string) (string, error) {
 	if err := needActor("rerun", actor, reason); err != nil {
@@ -48,13 +51,17 @@ func (e *Engine) Rerun(ctx context.Context, id, from, actor, reason string) (str
 	if err != nil {
 		return "", fmt.Errorf("rerun %q from %q: %w", id, from, err)
 	}
-	entries := j.before(op, rec.Journal)
+	entries, err := j.before(op, rec)
+	if err != nil {
+		return "", fmt.Errorf("rerun %q from %q: %w", id, from, err)
+	}
 	at := now()
 	said, err := json.Marshal(Decision{Verb: VerbRerun})
 	if err != nil {
 		return "", err
 	}
-	entries = append(entries, Entry{Kind: EntryVerb, At: at, Payload: said, Actor: actor, Reason: reason})
+	entries = append(entries, Entry{Kind: EntryVerb, At: at, Payload: said, Actor: actor, Reason: reason},
+		Entry{Kind: EntrySuspended, At: at, Epoch: 1})
 	return e.createRerun(ctx, rec, entries)
 }
 
@@ -142,31 +149,101 @@ func mayRerun(h *Head, j *journal) error {
 	return nil
 }
 
-// before returns what the journal has of the operations that began before one,
-// and have ended; and of the contexts around it, that they have begun.
-func (j *journal) before(op *operation, entries []Entry) []Entry {
-	numbers := map[int64]int64{0: 0} // in the new journal
-	around := map[int64]bool{}
-	for up := j.parentOf(op); up != nil; up = j.parentOf(up) {
-		around[up.num] = true
-	}
-	for _, prior := range j.ops[:op.num-1] {
-		_, kept := numbers[prior.id.parent]
-		if kept && (around[prior.num] || prior.done) {
-			numbers[prior.num] = int64(len(numbers))
-		}
+// before returns what the journal had before an operation began, and what other
+// operations that had begun then have succeeded with since: what has happened
+// is not run again. The contexts of what is left to do have begun, and no more.
+func (j *journal) before(op *operation, rec *Record) ([]Entry, error) {
+	p, err := j.prefix(op, rec)
+	if err != nil {
+		return nil, err
 	}
 	var out []Entry
-	for _, e := range entries {
-		n, kept := numbers[e.Op]
-		if !kept || e.Op == 0 || around[e.Op] && !e.First {
+	for i, e := range rec.Journal {
+		keep := p.numbers[e.Op] != 0 && (e.First || !p.open[e.Op])
+		if e.Op == 0 {
+			if keep, err = p.keepsOf(&e, i); err != nil {
+				return nil, err
+			}
+		}
+		if !keep {
 			continue
 		}
-		e.Op, e.Parent, e.Link, e.Epoch = n, numbers[e.Parent], numbers[e.Link], 0
+		e.Op, e.Parent, e.Link, e.Epoch = p.numbers[e.Op], p.numbers[e.Parent], p.numbers[e.Link], 0
 		if e.Kind == EntryStart && e.Attempt > 0 {
 			e.Epoch = 1
 		}
+		if e.Delivery != 0 { // before those that the new execution will get
+			e.Delivery -= rec.Delivered + 1
+		}
 		out = append(out, e)
 	}
-	return slices.Clip(out)
+	return slices.Clip(out), nil
+}
+
+// prefix is what of a journal a re-run begins with.
+type prefix struct {
+	began   int             // entries before the operation from which it is run again
+	numbers map[int64]int64 // of operations in the new journal; 0 for the execution, and what is not kept
+	open    map[int64]bool  // contexts that have begun, and no more
+	taken   map[int64]bool  // deliveries that kept operations have received
+	parked  bool            // the last parking of the engine was over what is kept
+}
+
+func (j *journal) prefix(op *operation, rec *Record) (*prefix, error) {
+	p := &prefix{numbers: map[int64]int64{}, open: map[int64]bool{}, taken: map[int64]bool{}}
+	p.began = slices.IndexFunc(rec.Journal, func(e Entry) bool { return e.First && e.Op == op.num })
+	then := newJournal()
+	if err := then.load(rec.Journal[:p.began]); err != nil {
+		return nil, err
+	}
+	for i, prior := range j.ops[:op.num-1] {
+		ended := then.ops[i].done || prior.succeeded() && !j.within(op, prior)
+		switch {
+		case prior.id.parent != 0 && p.numbers[prior.id.parent] == 0:
+		case prior.typ == OpContext && !ended:
+			p.open[prior.num] = true
+			fallthrough
+		case ended:
+			p.numbers[prior.num] = int64(len(p.numbers)) + 1
+		case prior.typ == OpCallback:
+			return nil, fmt.Errorf("%w: operation %d, %s, waited for a result then, and whoever was asked for it knows the origin's: choose it, or what came before it", ErrRerun, prior.num, prior.describe())
+		}
+	}
+	for _, e := range rec.Journal {
+		if p.numbers[e.Op] != 0 && e.Delivery != 0 {
+			p.taken[e.Delivery] = true
+		}
+	}
+	return p, nil
+}
+
+// succeeded tells whether an operation has ended well. Of a Parallel or Map only
+// its branches can tell.
+func (op *operation) succeeded() bool {
+	several := op.typ == OpContext && (op.subtype == subtypeParallel || op.subtype == subtypeMap)
+	return op.done && op.end == EntryResult && !several
+}
+
+// keepsOf tells whether an entry that concerns the execution as a whole is kept:
+// a signal that had arrived, or has been received; and what an operator said
+// of an operation over which the engine had parked, which is renumbered.
+func (p *prefix) keepsOf(e *Entry, i int) (bool, error) {
+	switch e.Kind {
+	case EntrySignal:
+		return i < p.began || p.taken[e.Delivery], nil
+	case EntryParked:
+		park, err := fromJSON[Park](e.Payload)
+		if err != nil {
+			return false, err
+		}
+		park.Op = p.numbers[park.Op]
+		p.parked = park.Op != 0
+		e.Payload, err = json.Marshal(park)
+		return p.parked, err
+	case EntryVerb:
+		keep := p.parked
+		p.parked = false
+		return keep, nil
+	}
+	return false, nil
 }
