@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"store/dynamo":                  {"durable"},
 	"store/storetest":               {"durable"},
 	"durable/durabletest":           {"durable", "store/mem"},
+	"telemetry":                     {"durable", "saga"},
 	"internal/storeurl":             {"durable", "store/sqlite", "store/dynamo"},
 	"internal/dynamolocal":          {},
 	"internal/faultproxy":           {},

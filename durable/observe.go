@@ -59,6 +59,9 @@ type Observation struct {
 	Detail string        // custom status, at an activation's end
 	Late   time.Duration // of an activation's start: after it was due
 	Err    error
+	// Record loads the execution whole, at an activation's end: a read, for
+	// observers that tell it from the journal.
+	Record func() (*Record, error)
 }
 
 // observe tells the observer, and returns the context to go on with.
@@ -199,6 +202,11 @@ func (a *activation) ended() {
 		o.Err = ErrFenced
 	}
 	a.mu.Unlock()
+	o.Record = func() (rec *Record, err error) {
+		ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
+		defer cancel()
+		return a.eng.store.Load(ctx, a.id.ID, LoadAll)
+	}
 	a.eng.observe(a.ctx, o)
 }
 
