@@ -98,7 +98,6 @@ func (k *call) open() {
 // has not ended, and returns what the journal has of its end.
 func runContext[T any](k *call, codec Codec, fn func(*Context) (T, error)) (T, error) {
 	var zero T
-	a := k.c.a
 	if !k.ended() {
 		inner := k.inside(scopeID{parent: k.op.num})
 		v, err := fn(inner)
@@ -106,18 +105,24 @@ func runContext[T any](k *call, codec Codec, fn func(*Context) (T, error)) (T, e
 			return zero, err
 		}
 	}
-	a.mu.Lock()
-	end, failure := k.op.end, k.op.err
-	a.mu.Unlock()
-	switch end {
-	case EntryCancel:
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return zero, a.stopped(k.op)
-	case EntryFailure:
-		return zero, &ChildError{Child: k.name, Err: failure}
+	if err := k.failure(); err != nil {
+		return zero, err
 	}
 	return decodeResult[T](k.c, codec, k.op, k.path, k.op.payload)
+}
+
+// failure is the error of a context that has ended, nil if it succeeded.
+func (k *call) failure() error {
+	a := k.c.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch k.op.end {
+	case EntryCancel:
+		return a.stopped(k.op)
+	case EntryFailure:
+		return &ChildError{Child: k.name, Err: k.op.err}
+	}
+	return nil
 }
 
 func (k *call) ended() bool {
