@@ -13,7 +13,13 @@ import (
 // running makes an engine that serves definitions over a store in memory, for
 // the examples. In earnest the store is a file: see package store/sqlite.
 func running(defs ...durable.Registrable) (ctx context.Context, e *durable.Engine, stop func()) {
-	e, err := durable.New(mem.New(), durable.Options{})
+	return runningWith(durable.Options{}, defs...)
+}
+
+// runningWith is running with options. A negative HotWait makes every wait a
+// suspension, so that short examples are replayed too.
+func runningWith(opts durable.Options, defs ...durable.Registrable) (ctx context.Context, e *durable.Engine, stop func()) {
+	e, err := durable.New(mem.New(), opts)
 	if err != nil {
 		panic(err)
 	}
