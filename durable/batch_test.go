@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -269,38 +268,10 @@ func TestParkWaitsForBranches(t *testing.T) {
 	})
 }
 
-func TestBatchOptionsOutOfRange(t *testing.T) {
-	bubble(t, durable.Options{}, func(ctx *durable.Context, _ int) (int, error) {
-		for _, opt := range []durable.ContextOption{
-			durable.WithMaxConcurrency(0), durable.WithMaxConcurrency(-1), durable.WithMinSuccessful(0), durable.WithToleratedFailures(-1),
-			durable.WithToleratedPercentage(-0.1), durable.WithToleratedPercentage(100.1), durable.WithToleratedPercentage(math.NaN()),
-			durable.WithItemNames(func(int) string { return strings.Repeat("x", durable.MaxNameLength+1) }),
-		} {
-			if _, err := durable.Map(ctx, "m", []int{1}, func(*durable.Context, int, int) (int, error) { return 0, nil }, opt); !errors.Is(err, durable.ErrInvalid) {
-				t.Errorf("got %v, want ErrInvalid", err)
-			}
-		}
-		if _, err := durable.Child(ctx, "c", func(*durable.Context) (int, error) { return 0, nil }, durable.Flat()); !errors.Is(err, durable.ErrInvalid) {
-			t.Errorf("Flat on a Child: got %v, want ErrInvalid", err)
-		}
-		if _, err := durable.Go(ctx, "c", func(*durable.Context) (int, error) { return 0, nil }, durable.WithMinSuccessful(1)).Wait(ctx); !errors.Is(err, durable.ErrInvalid) {
-			t.Errorf("WithMinSuccessful on Go: got %v, want ErrInvalid", err)
-		}
-		if _, err := durable.Race[int](ctx); !errors.Is(err, durable.ErrInvalid) {
-			t.Errorf("a race of none: got %v, want ErrInvalid", err)
-		}
-		return 1, nil
-	}, func(_ *world, _ *durable.Execution[int], out int, err error) {
-		if out != 1 || err != nil {
-			t.Errorf("got %d, %v", out, err)
-		}
-	})
-}
-
 // TestBranchesWaitTogether: a thousand waits in one execution are one
 // suspension, and one activation for each time that one ends.
 func TestBranchesWaitTogether(t *testing.T) {
-	bubble(t, durable.Options{HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+	bubble(t, durable.Options{HotWait: -1, PollMax: time.Minute}, func(ctx *durable.Context, _ int) (int, error) {
 		b, err := durable.Map(ctx, "waits", make([]struct{}, 1000), func(ctx *durable.Context, _ struct{}, i int) (int, error) {
 			return i, durable.Wait(ctx, "w", time.Duration(1+i%3)*time.Hour)
 		})
