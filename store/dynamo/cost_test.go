@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +28,9 @@ type world struct {
 	store  *Store
 	engine *durable.Engine
 	stop   func() // returns once all that the engine sent has been counted
+
+	once    sync.Once
+	looking *Store
 }
 
 func newWorld(t *testing.T, defs ...durable.Registrable) *world {
@@ -40,10 +45,11 @@ func newWorld(t *testing.T, defs ...durable.Registrable) *world {
 }
 
 // run starts an engine, which ends with the test. It holds no execution in
-// memory while it waits: a day is longer than that.
+// memory while it waits: a day is longer than that. Nor does it look after the
+// inbox of steps, because a slow machine would be billed for being slow.
 func (w *world) run(t *testing.T, defs ...durable.Registrable) {
 	t.Helper()
-	engine, err := durable.New(w.store, durable.Options{HotWait: -1})
+	engine, err := durable.New(w.store, durable.Options{HotWait: -1, InboxCheck: time.Minute})
 	if err == nil {
 		err = engine.Register(defs...)
 	}
@@ -152,15 +158,20 @@ func TestCostOneDayWait(t *testing.T) {
 // waits for a result is no part of what the execution costs.
 func (w *world) execute(t *testing.T, def *durable.Definition[string, string]) {
 	t.Helper()
+	w.start(t, def)
+	w.ended(t)
+}
+
+func (w *world) start(t *testing.T, def *durable.Definition[string, string]) {
+	t.Helper()
 	if _, err := def.Start(t.Context(), w.engine, "order-00017", text200); err != nil {
 		t.Fatal(err)
 	}
-	w.ended(t)
 }
 
 func (w *world) ended(t *testing.T) {
 	t.Helper()
-	rec := w.until(t, durable.Status.Ended)
+	rec := w.until(t, hasEnded)
 	if rec.Status != durable.StatusSucceeded {
 		t.Fatalf("ended as %v: %v", rec.Status, rec.Error)
 	}
@@ -171,31 +182,35 @@ func (w *world) ended(t *testing.T) {
 // wantBill checks that the record tells its consumption as the service did.
 func (w *world) wantBill(t *testing.T) {
 	t.Helper()
-	got := w.until(t, durable.Status.Ended).Usage
+	got := w.until(t, hasEnded).Usage
 	want := w.total()
 	if float64(got.WriteUnits+got.IndexUnits) != want.wru || got.Requests != int64(want.requests) || got.ReadUnits != want.rru {
 		t.Errorf("the bill is %+v, want what the service counted: %+v", got, want)
 	}
 }
 
-func suspended(s durable.Status) bool { return s == durable.StatusSuspended }
+func suspended(rec *durable.Record) bool { return rec.Status == durable.StatusSuspended }
+
+func hasEnded(rec *durable.Record) bool { return rec.Status.Ended() }
 
 // look is a store on the table that is not metered.
 func (w *world) look(t *testing.T) *Store {
 	t.Helper()
-	return open(t, dynamolocal.Client(t), Options{Table: w.store.table})
+	w.once.Do(func() { w.looking = open(t, dynamolocal.Client(t), Options{Table: w.store.table}) })
+	return w.looking
 }
 
-// until waits for a status, and looks without being metered.
-func (w *world) until(t *testing.T, is func(durable.Status) bool) *durable.Record {
+// until waits for what is to become of the execution, and looks without being
+// metered.
+func (w *world) until(t *testing.T, is func(*durable.Record) bool) *durable.Record {
 	t.Helper()
 	look := w.look(t)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		rec, err := look.Load(t.Context(), "order-00017", durable.LoadHead)
+		rec, err := look.Load(t.Context(), "order-00017", durable.LoadAll)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if is(rec.Status) {
+		if is(rec) {
 			return rec
 		}
 	}
@@ -240,6 +255,72 @@ func TestCostHundredSteps(t *testing.T) {
 	w := newWorld(t, def)
 	w.execute(t, def)
 	w.report(t, "hundred-steps", w.total(), n, 1.2, 2.4)
+}
+
+// parallelTen runs ten flat branches of one step each, which begin together. A
+// body ends once end, which gets its number, has returned.
+//
+// Strands that begin together mostly share a write, but a machine that is busy
+// with other things may bring the last of them too late: then it is run again.
+func parallelTen(t *testing.T, requests int, end func() func(w *world, i int)) *world {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		var w *world
+		ended := end()
+		def := durable.Define("ten", "1", func(ctx *durable.Context, _ string) (string, error) {
+			_, err := durable.Map(ctx, "ten", make([]struct{}, 10), func(ctx *durable.Context, _ struct{}, i int) (string, error) {
+				return durable.Step(ctx, "step", func(context.Context) (string, error) {
+					ended(w, i)
+					return text200, nil
+				})
+			}, durable.Flat())
+			return text200, err
+		})
+		w = newWorld(t, def)
+		w.start(t, def)
+		w.until(t, hasEnded)
+		w.stop()
+		if w.total().requests <= requests || tries == 5 {
+			w.wantBill(t)
+			return w
+		}
+	}
+}
+
+// TestCostParallelTen: no branch ends before the results of those before it are
+// durable, so that no write takes two of them along. When all of them end at
+// once, one write does.
+func TestCostParallelTen(t *testing.T) {
+	w := parallelTen(t, 11, func() func(*world, int) {
+		return func(w *world, i int) {
+			w.until(t, func(rec *durable.Record) bool { return resultsOf(rec) >= i })
+		}
+	})
+	w.report(t, "parallel-ten", w.total(), 1, 12, 30)
+	turns := w.total()
+	at := parallelTen(t, 2, func() func(*world, int) {
+		var started sync.WaitGroup
+		started.Add(10)
+		return func(*world, int) { started.Done(); started.Wait() }
+	}).total()
+	t.Logf("cost: parallel-ten-at-once requests=%d wru=%g rru=%g", at.requests, at.wru, at.rru)
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := fmt.Sprintf("%d requests and %g write units when they end one after the other, %d and %g when all end at once", turns.requests, turns.wru, at.requests, at.wru)
+	if !strings.Contains(strings.Join(strings.Fields(string(doc)), " "), says) {
+		t.Errorf("docs/operations.md does not say %q", says)
+	}
+}
+
+func resultsOf(rec *durable.Record) (n int) {
+	for i := range rec.Journal {
+		if e := &rec.Journal[i]; e.Kind == durable.EntryResult && e.Op > 1 {
+			n++
+		}
+	}
+	return n
 }
 
 // TestCostColdReplay: five steps are behind it when another process takes an
