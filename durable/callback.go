@@ -256,8 +256,8 @@ func (e *Engine) deliverCallback(ctx context.Context, callbackID string, payload
 
 // HeartbeatCallback says that whoever is to complete a callback is still at
 // work, which keeps it from timing out for want of heartbeats. It makes no
-// entry and wakes nobody. ErrNotOpen when there is no such callback, or it was
-// completed or has timed out; ErrEnded when the execution has.
+// entry and wakes nobody. A *DeliveredError when it was completed, ErrNotOpen when
+// there is no such callback, or it has timed out; ErrEnded when the execution has.
 func (e *Engine) HeartbeatCallback(ctx context.Context, callbackID string) error {
 	execution, key, err := parseCallbackID(callbackID)
 	if err != nil {

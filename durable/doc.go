@@ -7,7 +7,9 @@
 //   - A [Definition] is a named, versioned handler. Start begins an execution
 //     of it under an ID; the same ID means the same execution.
 //   - A [Context] is the handle through which the handler calls operations:
-//     [Step], [Wait], [Child], [CreateCallback], [Context.Park].
+//     [Step], [Wait], [CreateCallback], [WaitForCallback], [WaitForCondition],
+//     [Receive], [Invoke], [Child], [Parallel], [Map], [Go], [Now], [Version],
+//     [ContinueAsNew], [Context.Park].
 //   - An [Engine] starts and watches executions over a [Store], and runs them
 //     in [Engine.Run].
 //   - An [Execution] is a handle to wait for a result with.
@@ -56,13 +58,18 @@
 //	  its idempotency key is too old              ErrKeyExpired
 //	child's function fails                        *ChildError
 //	callback was failed, or timed out             *CallbackError, ErrCallbackTimeout, ErrCallbackHeartbeat
+//	condition is not met in so many polls         *StepError, ErrConditionNotMet
+//	no signal in time, or not one that decodes    ErrSignalTimeout, *SignalError
+//	invoked execution did not succeed             *InvokeError, ErrInvokeTimeout, ErrInvokeStopped
+//	none of several futures succeeded             ErrNoneSucceeded
 //	execution was asked to stop                   *CancelledError: ErrCancelled, ErrTimedOut
 //	operation inside a step's body                ErrNested
 //	operation in a deferred function              ErrSuspended
-//	payload, names, operations over a limit       ErrTooLarge, ErrInvalid, ErrTooManyOperations
+//	payload, names, operations over a limit       ErrTooLarge, ErrInvalid, ErrTooManyOperations, ErrTooManyCallbacks
 //	ID is taken by other input                    *ExistsError: ErrExists
 //	waiting for one that waits for a person       *ParkedError: ErrParked
-//	verb that the state does not allow            *VerbError: ErrVerb; ErrRevision
+//	waiting for one that was terminated           ErrTerminated
+//	verb that the state does not allow            *VerbError: ErrVerb; ErrRevision; ErrRerun
 //	delivered before, or to nobody                *DeliveredError: ErrDelivered; ErrNotOpen, ErrEnded, ErrNotFound
 //	store needs a person                          ErrStoreBroken, with the thing and the remedy
 //

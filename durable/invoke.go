@@ -327,11 +327,10 @@ func (k *call) invoked() error {
 	case EntryCancel:
 		return a.stopped(op)
 	}
-	failed := &InvokeError{Name: op.name, Err: op.err}
-	if op.invoked != nil {
-		failed.Execution = op.invoked.ID
+	if op.invoked == nil {
+		return Permanent(op.err) // there was no room for it
 	}
-	return failed
+	return &InvokeError{Name: op.name, Execution: op.invoked.ID, Err: op.err}
 }
 
 // InvokeError says that an invoked execution did not succeed. Err is the stored

@@ -113,7 +113,7 @@ type Head struct {
 
 // Usage is what an execution has consumed of its store, in the store's own
 // units of price. What an attempt was charged whose answer was lost is not in
-// it; polls and claims that failed belong to nobody.
+// it; polls, claims that failed and heartbeats of callbacks belong to nobody.
 type Usage struct {
 	Requests   int64   `json:"requests"`
 	WriteUnits int64   `json:"write_units"` // of the table
