@@ -9,10 +9,11 @@ import (
 type ContextOption func(*contextOptions)
 
 type contextOptions struct {
-	codec  Codec
-	report *StepReport
-	batch  batchOptions
-	given  []string // options that only Parallel and Map take
+	codec   Codec
+	report  *StepReport
+	subtype string // finer than what it is without
+	batch   batchOptions
+	given   []string // options that only Parallel and Map take
 }
 
 func contextOptionsOf(opts []ContextOption) *contextOptions {
@@ -41,6 +42,12 @@ func WithContextReport(r *StepReport) ContextOption {
 	return func(o *contextOptions) { o.report = r }
 }
 
+// WithContextSubtype marks a Child or a Group in histories, as WithSubtype does a
+// step. It is a part of what a replay must meet again.
+func WithContextSubtype(subtype string) ContextOption {
+	return func(o *contextOptions) { o.subtype = subtype }
+}
+
 // Child runs fn in a child context: operations in it have positions and names
 // of their own, so that a helper may change without shifting what its caller
 // does. Once it has ended, replays return its result without calling fn. An
@@ -55,6 +62,9 @@ func child[T any](ctx *Context, sub, name string, fn func(*Context) (T, error), 
 	o := contextOptionsOf(opts)
 	if err := o.single(name); err != nil {
 		return zero, err
+	}
+	if o.subtype != "" {
+		sub = o.subtype
 	}
 	k, err := ctx.begin(OpContext, sub, name, 0)
 	if err != nil {

@@ -36,9 +36,10 @@ func (s *stopper) asked() error {
 // execution would: their operations answer ErrCancelled, and the contexts of
 // running bodies end. How each operation ended that has started is recorded, and
 // Group returns after all code has. label names a branch, for paths; "" is its
-// number.
-func Group(ctx *Context, name string, n int, label func(i int) string, run func(ctx *Context, i int) error) ([]error, error) {
-	k, err := ctx.begin(OpContext, SubtypeGroup, name, 0)
+// number. Of the options only WithContextSubtype counts.
+func Group(ctx *Context, name string, n int, label func(i int) string, run func(ctx *Context, i int) error, opts ...ContextOption) ([]error, error) {
+	o := contextOptionsOf(append([]ContextOption{WithContextSubtype(SubtypeGroup)}, opts...))
+	k, err := ctx.begin(OpContext, o.subtype, name, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -23,10 +23,13 @@ func crashed(t *testing.T, prepare func(w *durabletest.World, s *shop), check fu
 		return durabletest.Subject{
 			Definitions: []durable.Registrable{sg}, Start: starter(sg), Options: fast, Pairs: 12,
 			Check: func() {
-				rec, err := w.Store.Load(w.Context(), "o1", durable.LoadHead)
+				rec, err := w.Store.Load(w.Context(), "o1", durable.LoadAll)
 				if err != nil {
 					w.Errorf("load: %v", err)
 					return
+				}
+				if err := foretold(rec); err != nil {
+					w.Errorf("effects: %v; calls: %s", err, s.history())
 				}
 				if len(s.wrong) > 0 {
 					w.Errorf("%v; calls: %s", s.wrong, s.history())

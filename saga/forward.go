@@ -73,7 +73,7 @@ func (f *flow) attempt(t *try) (raw json.RawMessage, err error) {
 	case t.flow != nil:
 		raw, err = durable.Child(ctx, t.name, func(c *durable.Context) (json.RawMessage, error) {
 			return t.flow(c, f.input())
-		}, durable.WithContextReport(&t.rep))
+		}, durable.WithContextReport(&t.rep), durable.WithContextSubtype(t.class.subtype()))
 	default:
 		raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)
 	}
@@ -114,7 +114,8 @@ func (f *flow) options(t *try) []durable.StepOption {
 func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 	set, seen := t.settings, f.values
 	set.timeout = 0 // it bounds the answer
-	opts := []durable.CallbackOption{durable.WithSubmitter(set.options(durable.DefaultRetry())...), durable.WithCallbackReport(&t.rep)}
+	submitter := append(set.options(durable.DefaultRetry()), durable.WithSubtype(t.class.subtype(), 0))
+	opts := []durable.CallbackOption{durable.WithSubmitter(submitter...), durable.WithCallbackReport(&t.rep)}
 	if t.settings.timeout > 0 {
 		opts = append(opts, durable.WithCallbackTimeout(t.settings.timeout))
 	}

@@ -160,7 +160,7 @@ func (f *flow) sub(n *sub) error {
 	errs, err := durable.Group(f.at(), n.name, 1, func(int) string { return "" }, func(ctx *durable.Context, _ int) (err error) {
 		result, err = f.inside(ctx, n)
 		return err
-	})
+	}, durable.WithContextSubtype(subtypeSub))
 	if err == nil {
 		err = errs[0]
 	}

@@ -25,6 +25,9 @@ func (c class) subtype() string {
 	return [...]string{"", "", "ReadOnly", "Irreversible", "Retriable", durable.SubtypePivot}[c]
 }
 
+// subtypeSub is how histories call the context of a sub-saga.
+const subtypeSub = "SubSaga"
+
 func (c class) String() string {
 	return [...]string{"unclassified", "undoable", "read-only", "irreversible", "retriable", "pivot"}[c]
 }

@@ -134,10 +134,13 @@ func TestCrashTree(t *testing.T) {
 				return durabletest.Subject{
 					Definitions: []durable.Registrable{sg}, Start: starter(sg), Options: fast, Pairs: 3,
 					Check: func() {
-						rec, err := w.Store.Load(w.Context(), "o1", durable.LoadHead)
+						rec, err := w.Store.Load(w.Context(), "o1", durable.LoadAll)
 						if err != nil {
 							w.Errorf("load: %v", err)
 							return
+						}
+						if err := foretold(rec); err != nil {
+							w.Errorf("effects: %v; calls: %s", err, s.history())
 						}
 						stands := "none"
 						if status == "committed/none" {
