@@ -250,8 +250,10 @@ func (c *checker) sub(n *sub, at passed, inGroup bool) passed {
 	return then
 }
 
-// fingerprint digests the shape of the plan: names, classes and how they nest,
-// in order.
+// fingerprint digests the shape of the plan: names, classes, kinds and how they
+// nest, in order: where the journal has each operation. Settings are no part of
+// it, nor is whether there is a Verify: executions in flight mostly take a change
+// of those.
 func (p *plan) fingerprint() string {
 	h := sha256.New()
 	p.root.digest(h)
@@ -264,13 +266,23 @@ func (b *block) digest(h hash.Hash) {
 		fmt.Fprintf(h, "%d:%s:", len(name), name)
 		switch n := n.(type) {
 		case *step:
-			fmt.Fprintf(h, "%v;", n.class)
+			fmt.Fprintf(h, "%v", n.class)
+			if kind := n.kind(); kind != "step" {
+				fmt.Fprintf(h, " %s", kind)
+			}
+			fmt.Fprint(h, ";")
 		case *group:
 			fmt.Fprint(h, "group(")
+			if n.undoTogether {
+				fmt.Fprint(h, "together:")
+			}
 			n.digest(h)
 			fmt.Fprint(h, ");")
 		case *branch:
 			fmt.Fprint(h, "branch(")
+			if n.cond != nil {
+				fmt.Fprint(h, "when:")
+			}
 			n.digest(h)
 			fmt.Fprint(h, ");")
 		case *sub:
