@@ -6,37 +6,46 @@ import (
 	"unicode"
 )
 
-// mermaid draws a flowchart. Its nodes have numbers for names, and their texts
+// mermaid draws a flowchart from the top down. Time goes down on the way back too:
+// Mermaid has no arrows that point against the order in which it lays out. Its nodes have numbers for names, and their texts
 // are escaped, so that nothing that a step is called can end a label.
 func mermaid(s Shape) string {
-	c := &chart{}
-	c.line("flowchart LR")
+	c := &chart{undos: map[*Node]string{}}
+	c.line("flowchart TB")
 	c.line(`  begin(["<b>%s</b> %s"])`, escaped(s.Name), escaped(s.Version))
-	ends := c.forward("  ", s.Nodes, []tail{{id: "begin"}})
+	c.join(c.forward("  ", s.Nodes, []tail{{id: "begin"}}), "done")
 	c.line("  done((done))")
-	c.join("  ", ends, "done")
 	if len(c.undos) > 0 {
 		c.line("  undone((undone))")
-		c.back("  ", s.Nodes, nil, "undone")
+		for _, f := range c.back(s.Nodes, nil) {
+			c.links = append(c.links, f+" -.-> undone")
+		}
 		c.line(`  legend["%s"]`, escaped(wayBack))
-		c.line("  undone ~~~ legend")
+		c.links = append(c.links, "undone ~~~ legend")
 	}
-	c.line("  classDef step fill:#e8f1fc,stroke:#2b6cb0,color:#12314f")
-	c.line("  classDef other fill:#f3f4f6,stroke:#6b7280,color:#1f2937")
-	c.line("  classDef pivot fill:#b42318,stroke:#7a1710,color:#ffffff,stroke-width:3px")
-	c.line("  classDef undo fill:#fdf0dc,stroke:#b7640b,color:#4a2a05,stroke-dasharray:4 3")
-	c.line("  classDef legend fill:none,stroke:none,color:#4b5563")
+	for _, link := range c.links {
+		c.line("  %s", link)
+	}
+	c.b.WriteString(classes)
 	if len(c.undos) > 0 {
 		c.line("  class legend legend")
 	}
 	return c.b.String()
 }
 
+const classes = `  classDef step fill:#e8f1fc,stroke:#2b6cb0,color:#12314f
+  classDef other fill:#f3f4f6,stroke:#6b7280,color:#1f2937
+  classDef pivot fill:#b42318,stroke:#7a1710,color:#ffffff,stroke-width:3px
+  classDef undo fill:#fdf0dc,stroke:#b7640b,color:#4a2a05,stroke-dasharray:4 3
+  classDef legend fill:none,stroke:none,color:#4b5563
+`
+
 // chart is a flowchart that is being written.
 type chart struct {
 	b     strings.Builder
 	count int
 	undos map[*Node]string // identifiers of undos
+	links []string         // and undos: behind all boxes, since a box takes in whatever is named in it
 }
 
 // tail is where an arrow begins, and what stands on it.
@@ -49,13 +58,13 @@ func (c *chart) id(kind string) string {
 	return fmt.Sprintf("%s%d", kind, c.count)
 }
 
-func (c *chart) join(indent string, from []tail, to string) {
+func (c *chart) join(from []tail, to string) {
 	for _, t := range from {
+		link := t.id + " --> " + to
 		if t.label != "" {
-			c.line(`%s%s -->|"%s"| %s`, indent, t.id, escaped(t.label), to)
-			continue
+			link = fmt.Sprintf(`%s -->|"%s"| %s`, t.id, escaped(t.label), to)
 		}
-		c.line("%s%s --> %s", indent, t.id, to)
+		c.links = append(c.links, link)
 	}
 }
 
@@ -69,7 +78,7 @@ func (c *chart) forward(indent string, nodes []Node, from []tail) []tail {
 		}
 		c.line(`%ssubgraph %s["%s"]`, indent, c.id("box"), escaped(n.title()))
 		before := from
-		if n.Kind == "group" {
+		if n.Kind == "group" && len(n.Nodes) > 0 {
 			from = nil
 			for k := range n.Nodes {
 				from = append(from, c.forward(indent+"  ", n.Nodes[k:k+1], before)...)
@@ -97,48 +106,38 @@ func (c *chart) leaf(indent string, n *Node, from []tail) []tail {
 	case n.undoable():
 		c.line(`%s%s["%s"]:::step`, indent, id, text)
 		u := c.id("undo")
-		c.line(`%s%s(["undo %s"]):::undo`, indent, u, escaped(n.Name))
-		c.line("%s%s -.-> %s", indent, id, u)
-		if c.undos == nil {
-			c.undos = map[*Node]string{}
-		}
+		c.links = append(c.links, fmt.Sprintf(`%s(["undo %s"]):::undo`, u, escaped(n.Name)), id+" -.-> "+u)
 		c.undos[n] = u
 	case n.Kind == "wait":
 		c.line(`%s%s(["%s"]):::other`, indent, id, text)
 	default:
 		c.line(`%s%s["%s"]:::other`, indent, id, text)
 	}
-	c.join(indent, from, id)
+	c.join(from, id)
 	return []tail{{id: id}}
 }
 
-// back draws the way back through nodes, the last one first, from what was undone
-// before on to what comes after them. It returns the undos with which this part of
-// the way ends; to is what they lead to, or "".
-func (c *chart) back(indent string, nodes []Node, from []string, to string) []string {
+// back draws the way back through nodes, the last one first, behind the undos in
+// from. It returns those with which it ends.
+func (c *chart) back(nodes []Node, from []string) []string {
 	for i := len(nodes) - 1; i >= 0; i-- {
 		n := &nodes[i]
 		switch {
 		case n.undoable():
 			for _, f := range from {
-				c.line("%s%s -.-> %s", indent, f, c.undos[n])
+				c.links = append(c.links, f+" -.-> "+c.undos[n])
 			}
 			from = []string{c.undos[n]}
 		case n.Kind == "group" && anyUndo(n.Nodes):
 			var ends []string
 			for k := range n.Nodes {
 				if anyUndo(n.Nodes[k : k+1]) {
-					ends = append(ends, c.back(indent, n.Nodes[k:k+1], from, "")...)
+					ends = append(ends, c.back(n.Nodes[k:k+1], from)...)
 				}
 			}
 			from = ends
 		case n.box():
-			from = c.back(indent, n.Nodes, from, "")
-		}
-	}
-	if to != "" {
-		for _, f := range from {
-			c.line("%s%s -.-> %s", indent, f, to)
+			from = c.back(n.Nodes, from)
 		}
 	}
 	return from
