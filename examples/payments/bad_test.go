@@ -40,6 +40,8 @@ func TestBadInput(t *testing.T) {
 		{"no orders", []string{"-orders", "0"}, []string{"-orders 0"}},
 		{"bad rate", []string{"-decline", "1.5"}, []string{"between 0 and 1"}},
 		{"bad rate", []string{"-outage", "NaN"}, []string{"between 0 and 1"}},
+		{"bad rate", []string{"-stuck", "-1"}, []string{"-stuck -1", "between 0 and 1"}},
+		{"another share", []string{"-db", seeded, "-orders", "3", "-fraud", "1"}, []string{"-fraud", "same ones, or another -db"}},
 		{"stray argument", []string{"quickly"}, []string{`"quickly"`}},
 		{"unknown flag", []string{"-quickly"}, []string{"not defined: -quickly"}},
 	} {

@@ -82,6 +82,27 @@ func (b *books) Release(_ context.Context, _ string, _ int, forwardKey string) e
 	return b.reverse("reserve", forwardKey)
 }
 
+func (b *books) Screen(ctx context.Context, key string, _ int, _, card string, _ int64) (string, error) {
+	if card == participant.RiskyCard {
+		return "", &participant.Rejected{Call: "screen", Code: participant.CodeRisky, Message: "risky"}
+	}
+	return b.forward(ctx, "screen", key)
+}
+
+func (b *books) Dismiss(_ context.Context, _ string, _ int, forwardKey string) error {
+	return b.reverse("screen", forwardKey)
+}
+
+func (b *books) CheckAddress(ctx context.Context, _ string, _ int, _, address string) (string, error) {
+	if !durabletest.Sleep(ctx, 15*time.Millisecond) { // longer than the score takes
+		return "", ctx.Err()
+	}
+	if address == participant.NoAddress {
+		return "", &participant.Rejected{Call: "check_address", Code: participant.CodeNoAddress, Message: "no such address"}
+	}
+	return address, nil
+}
+
 func (b *books) Capture(ctx context.Context, key string, _ int, _, _ string, _ int64) (string, error) {
 	return b.forward(ctx, "capture", key)
 }
@@ -132,7 +153,7 @@ func crashEverywhere(t *testing.T, o Order, prepare func(*durabletest.World, *bo
 				if st := saga.StatusOf(&rec.Head).String(); st != want.status {
 					w.Errorf("status %s, want %s (%v)", st, want.status, rec.Error)
 				}
-				for _, kind := range []string{"authorize", "reserve", "capture", "ship", "receipt"} {
+				for _, kind := range []string{"authorize", "reserve", "screen", "capture", "ship", "receipt"} {
 					if n := b.applied[kind]; want.all && n != 1 || !want.all && n != 0 {
 						w.Errorf("%s stands %d times", kind, n)
 					}
@@ -146,11 +167,11 @@ func crashEverywhere(t *testing.T, o Order, prepare func(*durabletest.World, *bo
 }
 
 func TestCrashEverywhereCommitted(t *testing.T) {
-	crashEverywhere(t, newOrder(1, 1, 0), func(*durabletest.World, *books) {}, want{"committed/none", true})
+	crashEverywhere(t, newOrder(1, 1, shares{}), func(*durabletest.World, *books) {}, want{"committed/none", true})
 }
 
 func TestCrashEverywhereRejected(t *testing.T) {
-	crashEverywhere(t, newOrder(1, 1, 0), func(_ *durabletest.World, b *books) {
+	crashEverywhere(t, newOrder(1, 1, shares{}), func(_ *durabletest.World, b *books) {
 		b.hook["capture"] = func(context.Context) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -166,7 +187,7 @@ func TestCrashEverywhereRejected(t *testing.T) {
 }
 
 func TestCrashEverywhereCancelled(t *testing.T) {
-	o := newOrder(1, 1, 0)
+	o := newOrder(1, 1, shares{})
 	crashEverywhere(t, o, func(w *durabletest.World, b *books) {
 		b.hook["reserve"] = func(context.Context) error {
 			err := w.Client.Cancel(w.Context(), o.ID, "customer", "changed my mind")
@@ -178,8 +199,18 @@ func TestCrashEverywhereCancelled(t *testing.T) {
 	}, want{"cancelled/complete", false})
 }
 
+// TestCrashEverywhereInTheGroup: one of the two checks refuses while the other
+// one runs, or has succeeded.
+func TestCrashEverywhereInTheGroup(t *testing.T) {
+	for name, s := range map[string]shares{"fraud": {fraud: 1}, "address": {nowhere: 1}} {
+		t.Run(name, func(t *testing.T) {
+			crashEverywhere(t, newOrder(1, 1, s), func(*durabletest.World, *books) {}, want{"rejected/complete", false})
+		})
+	}
+}
+
 func TestCrashEverywhereCaptureReplyLost(t *testing.T) {
-	crashEverywhere(t, newOrder(1, 1, 0), func(_ *durabletest.World, b *books) {
+	crashEverywhere(t, newOrder(1, 1, shares{}), func(_ *durabletest.World, b *books) {
 		b.hook["capture"] = func(context.Context) error { return errors.New("reply lost") }
 	}, want{"committed/none", true})
 }

@@ -1,4 +1,4 @@
-// Payments runs orders through a saga against three participants, which are
+// Payments runs orders through a saga against four participants, which are
 // processes of their own, and then audits the participants' books.
 //
 //	go run ./examples/payments
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,8 +23,9 @@ import (
 
 // config is what the flags say.
 type config struct {
-	orders      int
-	decline     float64
+	orders int
+	shares
+	mended      bool
 	outage      float64
 	db          string
 	store       string
@@ -58,6 +60,10 @@ func parse(args []string) (config, error) {
 	f := flag.NewFlagSet("payments", flag.ContinueOnError)
 	f.IntVar(&cfg.orders, "orders", 200, "how many orders to run")
 	f.Float64Var(&cfg.decline, "decline", 0.1, "share of cards that are declined, 0 to 1")
+	f.Float64Var(&cfg.fraud, "fraud", 0.05, "share of orders that the fraud score refuses, 0 to 1")
+	f.Float64Var(&cfg.nowhere, "nowhere", 0.02, "share of orders to an address that does not exist, 0 to 1")
+	f.Float64Var(&cfg.stuck, "stuck", 0, "share of orders that are refused and whose stock the warehouse does not take back until it is -mended, 0 to 1: they park")
+	f.BoolVar(&cfg.mended, "mended", false, "the warehouse has been mended, and takes back what it refused with -stuck")
 	f.Float64Var(&cfg.outage, "outage", 0, "share of calls that meet an outage, 0 to 1: a 503, a lost reply, or a delayed request")
 	f.StringVar(&cfg.db, "db", "payments.db", "database of the sagas; the participants' books lie beside it")
 	f.StringVar(&cfg.store, "store", "", "where the sagas are, if not in -db: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=…")
@@ -76,8 +82,8 @@ func parse(args []string) (config, error) {
 		return cfg, fmt.Errorf("-orders %d: at least 1", cfg.orders)
 	case cfg.concurrency < 1:
 		return cfg, fmt.Errorf("-concurrency %d: at least 1", cfg.concurrency)
-	case !(cfg.decline >= 0 && cfg.decline <= 1) || !(cfg.outage >= 0 && cfg.outage <= 1):
-		return cfg, fmt.Errorf("-decline %v, -outage %v: shares are between 0 and 1", cfg.decline, cfg.outage)
+	case slices.ContainsFunc([]float64{cfg.decline, cfg.fraud, cfg.nowhere, cfg.stuck, cfg.outage}, func(share float64) bool { return !(share >= 0 && share <= 1) }): // also NaN
+		return cfg, fmt.Errorf("-decline %v, -fraud %v, -nowhere %v, -stuck %v, -outage %v: shares are between 0 and 1", cfg.decline, cfg.fraud, cfg.nowhere, cfg.stuck, cfg.outage)
 	case cfg.stepDelay < 0 || cfg.crashAfter < 0:
 		return cfg, fmt.Errorf("-step-delay %v, -crash-after %d: not below 0", cfg.stepDelay, cfg.crashAfter)
 	case cfg.db == "" || filepath.Base(cfg.db) == ".":

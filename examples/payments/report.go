@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -46,7 +49,7 @@ type result struct {
 }
 
 // report prints the result and returns an error unless all is well.
-func report(cfg config, audit participant.Report, parked []*durable.ParkedError, took time.Duration) error {
+func report(cfg config, audit participant.Report, parked []durable.Head, took time.Duration) error {
 	if cfg.json {
 		line, err := json.Marshal(result{audit, took.Milliseconds()})
 		if err != nil {
@@ -54,18 +57,71 @@ func report(cfg config, audit participant.Report, parked []*durable.ParkedError,
 		}
 		fmt.Println(string(line))
 	} else {
-		printTable(cfg, audit, parked, took)
+		printTable(audit, took)
+		printWayOut(cfg, parked)
 	}
 	switch {
-	case audit.DuplicateEffects+audit.MissingUndos > 0 || audit.LedgerImbalanceCents != 0:
+	case audit.DuplicateEffects > 0 || unexplained(audit, parked):
 		return errors.New("the audit found effects that should not be: see above")
-	case len(parked) > 0 || audit.Parked > 0:
-		return fmt.Errorf("%d orders are parked and wait for a person: see `clew --store sqlite:%s ls`", max(len(parked), audit.Parked), cfg.db)
+	case len(parked) > 0:
+		return fmt.Errorf("%d orders are parked and wait for a person: see `clew --store %s ls --status parked`", len(parked), storeURL(cfg))
 	}
 	return nil
 }
 
-func printTable(cfg config, audit participant.Report, parked []*durable.ParkedError, took time.Duration) {
+// unexplained tells whether the books have something open that no parked order
+// accounts for.
+func unexplained(audit participant.Report, parked []durable.Head) bool {
+	for _, d := range audit.Details {
+		waits := slices.ContainsFunc(parked, func(h durable.Head) bool { return h.ID == d.Order })
+		if d.Class == "parked" && !waits {
+			return true
+		}
+	}
+	return len(parked) == 0 && (audit.MissingUndos > 0 || audit.LedgerImbalanceCents != 0)
+}
+
+// storeURL is what the sagas' store is to clew, ready for a shell.
+func storeURL(cfg config) string {
+	url := cmp.Or(cfg.store, "sqlite:"+cfg.db)
+	if strings.ContainsAny(url, "?& ") {
+		return "'" + url + "'"
+	}
+	return url
+}
+
+// printWayOut says which orders wait for a person, and what the person can do.
+func printWayOut(cfg config, parked []durable.Head) {
+	if len(parked) == 0 {
+		return
+	}
+	for _, h := range parked {
+		fmt.Printf("%s is parked (%s at %q): %s\n", h.ID, h.Park.Reason, h.Park.Operation, h.Park.Message)
+	}
+	first, clew := parked[0], "  clew --store "+storeURL(cfg)
+	fmt.Printf("\n%d orders are parked. The way out, with clew for go run ./cmd/clew:\n\n", len(parked))
+	fmt.Printf("%s ls --status parked\n%[1]s show %s\n", clew, first.ID)
+	for _, v := range first.Park.Verbs {
+		if about, known := wayOut[v]; known {
+			fmt.Printf("\n%s:\n%s %s %s --reason \"…\"\n", about, clew, v, first.ID)
+		}
+	}
+	again := "Then run payments again, with the same flags"
+	if cfg.stuck > 0 && !cfg.mended {
+		again += " and -mended, which is what mends the warehouse"
+	}
+	fmt.Printf("\n%s: it finishes what you have decided.\n", again)
+}
+
+// wayOut says when which verb is right.
+var wayOut = map[durable.Verb]string{
+	durable.VerbRetry:  "once what refused is mended, so that it is asked again, under the same key",
+	durable.VerbSkip:   "if it has been undone by hand, or never will be",
+	durable.VerbUnwind: "if the order is not to go on",
+	durable.VerbResume: "after the bug is mended",
+}
+
+func printTable(audit participant.Report, took time.Duration) {
 	t := table.NewWriter()
 	t.SetOutputMirror(os.Stdout)
 	t.SetStyle(table.StyleLight)
@@ -84,12 +140,6 @@ func printTable(cfg config, audit participant.Report, parked []*durable.ParkedEr
 	})
 	t.Render()
 	for _, d := range audit.Details {
-		fmt.Printf("%s (%s): %v\n", d.Order, d.Class, d.Problems)
-	}
-	for _, p := range parked {
-		fmt.Printf("%s is parked (%s): %s\n", p.ID, p.Park.Reason, p.Park.Message)
-	}
-	if len(parked) > 0 {
-		fmt.Printf("Look at one with `clew --store sqlite:%s show %s`.\n", cfg.db, parked[0].ID)
+		fmt.Printf("%s (%s): %s\n", d.Order, d.Class, strings.Join(d.Problems, "; "))
 	}
 }

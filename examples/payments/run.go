@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,7 +27,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer closer.Close()
-	outside, err := participant.Start(ctx, participant.Config{Path: cfg.db, FaultRate: cfg.outage, Seed: cfg.seed, MinDelay: attemptTimeout + attemptTimeout/4})
+	outside, err := participant.Start(ctx, participant.Config{Path: cfg.db, FaultRate: cfg.outage, Seed: cfg.seed, Mended: cfg.mended, MinDelay: attemptTimeout + attemptTimeout/4})
 	if err != nil {
 		return err
 	}
@@ -62,18 +63,18 @@ func run(ctx context.Context, cfg config) error {
 
 // crew runs orders over an engine that works.
 type crew struct {
-	e      *durable.Engine
-	sg     *saga.Saga[Order, Receipt]
-	bar    progress
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	parked []*durable.ParkedError
-	err    error
+	e   *durable.Engine
+	sg  *saga.Saga[Order, Receipt]
+	bar progress
+	wg  sync.WaitGroup
+	mu  sync.Mutex
+	ids []string // of orders that were seen parked
+	err error
 }
 
 // work runs the engine until every order of this run, and whatever an earlier
 // run left in the database, has ended or is parked.
-func work(ctx context.Context, cfg config, e *durable.Engine, sg *saga.Saga[Order, Receipt]) ([]*durable.ParkedError, error) {
+func work(ctx context.Context, cfg config, e *durable.Engine, sg *saga.Saga[Order, Receipt]) ([]durable.Head, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	serving, stop := context.WithCancel(ctx)
@@ -93,10 +94,10 @@ func work(ctx context.Context, cfg config, e *durable.Engine, sg *saga.Saga[Orde
 	c.bar.finish()
 	stop()
 	<-watched
-	if err := <-served; err != nil {
-		return nil, err
+	if err := <-served; err != nil || c.err != nil {
+		return nil, cmp.Or(err, c.err)
 	}
-	return c.parked, c.err
+	return c.parked(ctx)
 }
 
 // startAll starts the orders, as many at a time as may be in flight.
@@ -111,7 +112,7 @@ func (c *crew) startAll(ctx context.Context, cfg config) {
 			c.failed(context.Cause(ctx))
 			return
 		}
-		o := newOrder(n+1, cfg.seed, cfg.decline)
+		o := newOrder(n+1, cfg.seed, cfg.shares)
 		c.wg.Add(1)
 		go func() {
 			defer c.wg.Done()
@@ -132,19 +133,19 @@ func (c *crew) startAll(ctx context.Context, cfg config) {
 // hint says what to do about an error of Start.
 func hint(err error) string {
 	if errors.Is(err, durable.ErrExists) {
-		return " (this database holds a run with another -seed or -decline: pass the same ones, or another -db)"
+		return " (this database holds a run with another -seed, -decline, -fraud, -nowhere or -stuck: pass the same ones, or another -db)"
 	}
 	return ""
 }
 
-// await waits for one order. How it ended is for the audit to say.
+// await waits until one order has ended or is parked. How it ended is for the
+// audit to say.
 func (c *crew) await(ctx context.Context, x *durable.Execution[Receipt]) {
 	_, err := x.Wait(ctx)
-	var parked *durable.ParkedError
 	switch {
-	case errors.As(err, &parked):
+	case errors.Is(err, durable.ErrParked):
 		c.mu.Lock()
-		c.parked = append(c.parked, parked)
+		c.ids = append(c.ids, x.ID())
 		c.mu.Unlock()
 	case err != nil && ctx.Err() != nil:
 		c.failed(context.Cause(ctx))
@@ -170,6 +171,33 @@ func (c *crew) finishLeft(ctx context.Context) {
 		}
 		q.Cursor = page.Next
 	}
+}
+
+// parked returns the orders that wait for a person, whichever run parked them.
+// What a list says may be of a moment ago, so that each is looked at.
+func (c *crew) parked(ctx context.Context) (heads []durable.Head, err error) {
+	q := &durable.ListQuery{Definition: c.sg.Name(), Statuses: []durable.Status{durable.StatusParked}}
+	for more := true; more; more = q.Cursor != "" {
+		page, err := c.e.Store().List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Heads {
+			c.ids = append(c.ids, page.Heads[i].ID)
+		}
+		q.Cursor = page.Next
+	}
+	slices.Sort(c.ids)
+	for _, id := range slices.Compact(c.ids) {
+		rec, err := c.e.Store().Load(ctx, id, durable.LoadHead)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Status == durable.StatusParked {
+			heads = append(heads, rec.Head)
+		}
+	}
+	return heads, nil
 }
 
 func (c *crew) failed(err error) {

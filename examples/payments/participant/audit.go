@@ -16,8 +16,8 @@ import (
 // An effect stands when it was applied and not reversed. Every order belongs to
 // one of three classes:
 //
-//   - committed: exactly one authorization, reservation, capture, shipment and
-//     receipt stand. The first two count as well: a voided authorization under
+//   - committed: exactly one authorization, reservation, screening, capture,
+//     shipment and receipt stand. The first three count as well: a voided authorization under
 //     a capture means that a saga went past its pivot and unwound.
 //   - undone: nothing stands and nothing was reversed more often than applied.
 //     An order that was refused, or never began, is undone.
@@ -43,15 +43,15 @@ type Report struct {
 	// are counted by effect and not by order, because undoing a duplicate is
 	// right.
 	DuplicateEffects int `json:"duplicate_effects"`
-	// MissingUndos counts standing authorizations and reservations of orders
-	// without a standing capture: those orders go no further, yet hold a
-	// customer's money or stock. (With a capture, an order is past its pivot
+	// MissingUndos counts standing authorizations, reservations and screenings
+	// of orders without a standing capture: those orders go no further, yet hold
+	// a customer's money, or stock, or a slot. (With a capture, an order is past its pivot
 	// and keeps them.)
 	MissingUndos int `json:"missing_undos"`
 	// RepeatedCalls counts forward and undo calls beyond the first with their
 	// key, including those turned away. It is no fault: it is to be compared
 	// with Faults and with the crashes of the run, which explain repeats.
-	// Verifications repeat no effect and are left out.
+	// Verifications and address checks repeat no effect and are left out.
 	RepeatedCalls int `json:"repeated_calls"`
 	// LedgerImbalanceCents is the difference between what stands captured and
 	// what the ledger has as revenue, plus the difference between its debits
@@ -178,7 +178,7 @@ func (b *orderBook) readMisuses(conn *sqlite.Conn) error {
 func readCalls(conn *sqlite.Conn, r *Report) error {
 	const repeats = `
 		SELECT ifnull(sum(n - 1), 0) FROM
-			(SELECT count(*) AS n FROM calls WHERE kind NOT LIKE 'verify%' AND key <> '' GROUP BY key)`
+			(SELECT count(*) AS n FROM calls WHERE kind NOT LIKE 'verify%' AND kind <> 'check_address' AND key <> '' GROUP BY key)`
 	const sums = `
 		SELECT ifnull(sum(fault <> ''), 0), ifnull(sum(kind LIKE 'verify%'), 0),
 			ifnull(sum(outcome = 'key_misuse'), 0), ifnull(sum(outcome = 'held'), 0) FROM calls`

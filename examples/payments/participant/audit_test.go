@@ -54,7 +54,7 @@ func (c *craft) exec(role Role, query string) {
 	wantNil(c.t, sqlitex.ExecuteTransient(c.books[role].conn, query, nil))
 }
 
-var wholeOrder = []string{"authorize", "reserve", "capture", "ship", "receipt"}
+var wholeOrder = []string{"authorize", "reserve", "screen", "capture", "ship", "receipt"}
 
 // Each case has one order, and a second one that is in order.
 func TestAuditFinds(t *testing.T) {
@@ -73,7 +73,7 @@ func TestAuditFinds(t *testing.T) {
 	}{
 		{"nothing", nil, undone(Report{}), ""},
 		{"whole", wholeOrder, committed(Report{}), ""},
-		{"unwound", []string{"authorize", "reserve", "-reserve", "-authorize"}, undone(Report{}), ""},
+		{"unwound", []string{"authorize", "reserve", "screen", "-screen", "-reserve", "-authorize"}, undone(Report{}), ""},
 		{"captured twice", with("capture#2"), parked(Report{DuplicateEffects: 1, LedgerImbalanceCents: 100}), "capture was applied 2 times"},
 		{"shipped twice", with("ship#2"), parked(Report{DuplicateEffects: 1}), "ship was applied 2 times"},
 		{"authorized thrice, mended", with("authorize#2", "-authorize", "authorize#3", "-authorize#2"),
@@ -84,11 +84,13 @@ func TestAuditFinds(t *testing.T) {
 			parked(Report{DuplicateEffects: 1, MissingUndos: 1}), "reserve was reversed 1 times too often"},
 		{"authorize left", []string{"authorize", "reserve", "-reserve"}, parked(Report{MissingUndos: 1}), "incomplete: authorize stand"},
 		{"both left", []string{"authorize", "reserve"}, parked(Report{MissingUndos: 2}), "not captured, yet 2 holds stand"},
-		{"shipped unpaid", without("capture", "receipt"), parked(Report{MissingUndos: 2}), "incomplete: authorize, reserve, ship stand"},
+		{"screening left", []string{"screen"}, parked(Report{MissingUndos: 1}), "incomplete: screen stand"},
+		{"never screened", without("screen"), parked(Report{}), "incomplete: authorize, reserve, capture, ship, receipt stand"},
+		{"shipped unpaid", without("capture", "receipt"), parked(Report{MissingUndos: 3}), "incomplete: authorize, reserve, screen, ship stand"},
 		{"stuck after pivot", without("ship", "receipt"), parked(Report{LedgerImbalanceCents: 100}), "captured 100 cents, but revenue is 0"},
 		{"receipt missing", without("receipt"), parked(Report{LedgerImbalanceCents: 100}), "captured 100 cents, but revenue is 0"},
 		{"receipt for nothing", []string{"receipt"}, parked(Report{LedgerImbalanceCents: 100}), "captured 0 cents, but revenue is 100"},
-		{"unwound past the pivot", with("-authorize"), parked(Report{}), "incomplete: reserve, capture, ship, receipt stand"},
+		{"unwound past the pivot", with("-authorize"), parked(Report{}), "incomplete: reserve, screen, capture, ship, receipt stand"},
 		{"reversal alone", []string{"-ship"}, parked(Report{DuplicateEffects: 1}), "incomplete: nothing stands"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -120,11 +122,11 @@ func checkAudit(t *testing.T, path string, orders int, want Report, problem stri
 
 func TestAuditOfMoney(t *testing.T) {
 	c := newCraft(t)
-	c.add(OrderID(1), "authorize", "reserve", "capture", "ship")
+	c.add(OrderID(1), "authorize", "reserve", "screen", "capture", "ship")
 	c.add(OrderID(2), wholeOrder...)
 	c.add(OrderID(2), "-capture")
 	// Together the two balance, each alone does not.
-	checkAudit(t, c.path, 2, Report{Orders: 2, Parked: 2, MissingUndos: 2, LedgerImbalanceCents: 200},
+	checkAudit(t, c.path, 2, Report{Orders: 2, Parked: 2, MissingUndos: 3, LedgerImbalanceCents: 200},
 		"captured 100 cents, but revenue is 0")
 
 	c = newCraft(t)
@@ -164,6 +166,8 @@ func TestAuditOfCalls(t *testing.T) {
 	log(Warehouse, "a", 1, "reserve", outcomeRefused, "") // another participant, another key
 	log(Warehouse, "", 1, "reserve", outcomeMalformed, "")
 	log(Warehouse, "", 2, "reserve", outcomeMalformed, "")
+	log(Screening, "q", 1, "check_address", outcomeLooked, "") // asked twice, which repeats no effect
+	log(Screening, "q", 2, "check_address", outcomeLooked, "")
 	checkAudit(t, c.path, 1, Report{Orders: 1, Undone: 1, RepeatedCalls: 3, Faults: 3, Verified: 2, KeyMisuses: 1, Held: 1},
 		`authorize misused the key "a"`)
 }

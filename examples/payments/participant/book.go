@@ -17,6 +17,8 @@ const (
 	outcomeTooLate   = "too_late"   // a forward met a tombstone or its own undo
 	outcomeReversed  = "reversed"   // an undo reversed an effect
 	outcomeNothing   = "nothing"    // an undo found no effect to reverse
+	outcomeJammed    = "jammed"     // an undo was refused, for now
+	outcomeLooked    = "looked"     // a question was answered, with a yes
 	outcomeHappened  = "happened"   // a verification found the effect
 	outcomeNoEffect  = "no_effect"  // a verification found none, and ruled it out
 	outcomeKeyMisuse = "key_misuse" // the key was used before, for something else
@@ -72,6 +74,7 @@ type book struct {
 	conn   *sqlite.Conn
 	role   Role
 	faults faults
+	mended bool // what is jammed else is not
 }
 
 // visit logs a call and, unless a fault forbids it, does what it asks.
@@ -119,6 +122,8 @@ func (b *book) do(c *call) (answer, error) {
 		return b.undo(c)
 	case verify:
 		return b.verify(c)
+	case look:
+		return b.look(c)
 	default:
 		return b.forward(c)
 	}
@@ -196,6 +201,10 @@ func (b *book) undo(c *call) (answer, error) {
 	switch {
 	case target == nil:
 		err = b.insertKey(tombstone(c.input.ForwardKey, c.service.of))
+	case target.state == stateApplied && b.jammed(target):
+		// Nothing is remembered: the same call will do once it is mended.
+		return answered(http.StatusConflict, outcomeJammed,
+			reply{Code: CodeJammed, Message: "the shelf is jammed: nothing leaves it until somebody has mended it"}), nil
 	case target.state == stateApplied:
 		a = answered(http.StatusOK, outcomeReversed, reply{Reversed: true})
 		row.order = target.order
@@ -205,6 +214,21 @@ func (b *book) undo(c *call) (answer, error) {
 	}
 	row.status, row.body = a.status, a.body
 	return a, errors.Join(err, b.insertKey(row))
+}
+
+// jammed tells whether an effect cannot be reversed for now.
+func (b *book) jammed(target *keyRow) bool {
+	var input request
+	err := json.Unmarshal([]byte(target.input), &input)
+	return err == nil && input.SKU == JammedSKU && !b.mended
+}
+
+// look answers a question that has no effect, so that nothing is remembered.
+func (b *book) look(c *call) (answer, error) {
+	if status, code, message := c.service.refuse(&c.input); status != 0 {
+		return answered(status, outcomeRefused, reply{Code: code, Message: message}), nil
+	}
+	return answered(http.StatusOK, outcomeLooked, reply{ID: c.input.Address}), nil
 }
 
 // verify answers whether the forward call with this key had its effect. The

@@ -33,6 +33,7 @@ type options struct {
 	role   Role
 	path   string
 	drain  time.Duration
+	mended bool
 	faults faults
 }
 
@@ -41,6 +42,7 @@ func (o options) args() []string {
 		"-role=" + string(o.role),
 		"-path=" + o.path,
 		"-drain=" + o.drain.String(),
+		"-mended=" + strconv.FormatBool(o.mended),
 		"-fault-rate=" + strconv.FormatFloat(o.faults.rate, 'g', -1, 64),
 		"-seed=" + strconv.FormatUint(o.faults.seed, 10),
 		"-min-delay=" + o.faults.minDelay.String(),
@@ -50,9 +52,10 @@ func (o options) args() []string {
 
 func parseOptions(args []string) (o options, err error) {
 	fs := flag.NewFlagSet(Arg, flag.ContinueOnError)
-	fs.StringVar((*string)(&o.role), "role", "", "gateway, warehouse or ledger")
+	fs.StringVar((*string)(&o.role), "role", "", "gateway, warehouse, screening or ledger")
 	fs.StringVar(&o.path, "path", "", "file of this participant")
 	fs.DurationVar(&o.drain, "drain", 5*time.Second, "longest wait for delayed calls at the end")
+	fs.BoolVar(&o.mended, "mended", false, "release what is jammed else")
 	fs.Float64Var(&o.faults.rate, "fault-rate", 0, "share of calls that meet a fault")
 	fs.Uint64Var(&o.faults.seed, "seed", 0, "seed of the faults")
 	fs.DurationVar(&o.faults.minDelay, "min-delay", time.Second, "shortest delay")
@@ -77,6 +80,7 @@ func Main(args []string) int {
 		fmt.Printf("%s%v\n", lineFailed, err)
 		return 1
 	}
+	book.mended = o.mended
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Printf("%s%v\n", lineFailed, err)

@@ -17,8 +17,8 @@ import (
 // repeated by itself, and returns when ctx ends, at the latest. key is the
 // idempotency key of the call; attempt is only logged.
 //
-// The error is a *Rejected when the participant refused for good and this
-// attempt had no effect. Any other error means that the outcome is unknown.
+// The error is a *Rejected when the participant refused for good, or until
+// somebody has mended it (CodeJammed), and this attempt had no effect. Any other error means that the outcome is unknown.
 // Methods are safe for concurrent use.
 type Client struct {
 	addrs map[Role]string
@@ -83,6 +83,25 @@ func (c *Client) Reserve(ctx context.Context, key string, attempt int, order, sk
 func (c *Client) Release(ctx context.Context, key string, attempt int, forwardKey string) error {
 	_, err := c.call(ctx, "release", key, attempt, request{ForwardKey: forwardKey})
 	return err
+}
+
+// Screen scores an order for fraud, holds a slot for it in the screening, and
+// returns the slot. An order that scores too high is refused.
+func (c *Client) Screen(ctx context.Context, key string, attempt int, order, card string, amountCents int64) (string, error) {
+	r, err := c.call(ctx, "screen", key, attempt, request{Order: order, Card: card, AmountCents: amountCents})
+	return r.ID, err
+}
+
+// Dismiss undoes the Screen call with the key forwardKey.
+func (c *Client) Dismiss(ctx context.Context, key string, attempt int, forwardKey string) error {
+	_, err := c.call(ctx, "dismiss", key, attempt, request{ForwardKey: forwardKey})
+	return err
+}
+
+// CheckAddress returns the address as it is to be printed. It has no effect.
+func (c *Client) CheckAddress(ctx context.Context, key string, attempt int, order, address string) (string, error) {
+	r, err := c.call(ctx, "check_address", key, attempt, request{Order: order, Address: address})
+	return r.ID, err
 }
 
 // Ship sends what was reserved and returns the tracking number.

@@ -1,14 +1,14 @@
 // Package participant is the outside world of the payments example: a card
-// gateway, a warehouse and a ledger. Each is an HTTP service in a process of
-// its own with a SQLite file of its own, so that the saga and its participants
-// fail apart, as they do in life. The package knows nothing of clew: what it
+// gateway, a warehouse, a screening for fraud and bad addresses, and a ledger.
+// Each is an HTTP service in a process of its own with a SQLite file of its own,
+// so that the saga and its participants fail apart, as they do in life. The package knows nothing of clew: what it
 // holds is evidence about the saga engine from outside of it.
 //
 // # Nouns
 //
 // An effect is something a participant did: an authorization, a reservation, a
-// capture, a shipment, a receipt. A call is one HTTP request for a forward
-// effect, an undo of one, or a verification. A key is what a caller promises
+// screening, a capture, a shipment, a receipt. A call is one HTTP request for a
+// forward effect, an undo of one, a verification, or a question without effect. A key is what a caller promises
 // to keep the same when it repeats a call. A tombstone is what an undo or a
 // "no effect" leaves for a key that never came: it turns a late arrival away.
 // A fault is a failure the participant commits on purpose.
@@ -39,8 +39,10 @@
 //     refused one keeps its own refusal.
 //   - A verification that answers "no effect" has made it so: it leaves a
 //     tombstone, too.
-//   - A refusal (declined card, no stock) is decided by the input, has no
+//   - A refusal (declined card, no stock, fraud suspected) is decided by the input, has no
 //     effect, and is repeated to whoever repeats the call.
+//   - An undo of a jammed reservation is refused, and nothing is remembered of
+//     the refusal: the same call reverses it once the warehouse is mended.
 //   - A call is logged in the transaction of its effect or before it. Effects
 //     and reversals are rows of an append-only table.
 //   - An answer is sent after its transaction has been committed; what was

@@ -127,7 +127,7 @@ func TestTwoSets(t *testing.T) {
 	}
 	wg.Wait()
 	want := Report{Orders: callers * orders, Committed: callers * orders / 2, Undone: callers * orders / 2}
-	want.RepeatedCalls = want.Committed*5 + want.Undone*4
+	want.RepeatedCalls = want.Committed*6 + want.Undone*6
 	checkAudit(t, path, callers*orders, want, "")
 }
 
@@ -154,7 +154,9 @@ func sell(t *testing.T, clients []*Client, order string) {
 	}
 	auth := both(func(c *Client) (string, error) { return c.Authorize(ctx, order+"/a", 1, order, "tok_visa", 700) })
 	res := both(func(c *Client) (string, error) { return c.Reserve(ctx, order+"/r", 1, order, "sku_book", 1) })
+	both(func(c *Client) (string, error) { return c.Screen(ctx, order+"/f", 1, order, "tok_visa", 700) })
 	if (order[len(order)-1]-'0')%2 == 0 {
+		both(func(c *Client) (string, error) { return "", c.Dismiss(ctx, order+"/uf", 1, order+"/f") })
 		both(func(c *Client) (string, error) { return "", c.Release(ctx, order+"/ur", 1, order+"/r") })
 		both(func(c *Client) (string, error) { return "", c.Void(ctx, order+"/ua", 1, order+"/a") })
 		return

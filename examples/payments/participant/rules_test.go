@@ -19,6 +19,7 @@ func TestRules(t *testing.T) {
 		{"tombstone", tryTombstone},
 		{"verify", tryVerify},
 		{"refusals", tryRefusals},
+		{"screening", tryScreening},
 		{"receipt", tryReceipt},
 		{"malformed", tryMalformed},
 	}
@@ -136,6 +137,46 @@ func tryRefusals(t *testing.T, ctx context.Context, c *Client, path string) {
 		wantRows(t, path, role, `SELECT outcome FROM calls WHERE key = 'ref-2'`, "nothing", "repeated")
 		wantRows(t, path, role, `SELECT outcome FROM calls WHERE key = 'ref-1' LIMIT 2`, "refused", "repeated")
 	}
+}
+
+func tryScreening(t *testing.T, ctx context.Context, c *Client, path string) {
+	for range 2 {
+		_, err := c.Screen(ctx, "sc-1", 1, "sc", RiskyCard, 100)
+		wantRejected(t, err, CodeRisky)
+		_, err = c.CheckAddress(ctx, "sc-2", 1, "sc", NoAddress)
+		wantRejected(t, err, CodeNoAddress)
+	}
+	_, err := c.Screen(ctx, "sc-3", 1, "sc", "tok_visa", 100)
+	wantNil(t, err)
+	wantNil(t, c.Dismiss(ctx, "sc-4", 1, "sc-3"))
+	for range 2 {
+		got, err := c.CheckAddress(ctx, "sc-5", 1, "sc", "12 High St")
+		wantNil(t, err)
+		if got != "12 High St" {
+			t.Errorf("got address %q", got)
+		}
+	}
+	wantRows(t, path, Screening, `SELECT kind, act FROM effects WHERE order_id = 'sc'`, "screen applied", "screen reversed")
+	wantRows(t, path, Screening, `SELECT key FROM keys WHERE key IN ('sc-2', 'sc-5')`) // no effect, no memory
+}
+
+// TestJammed: an undo that is refused for good does what it is asked for once
+// somebody has mended the participant, under the same key.
+func TestJammed(t *testing.T) {
+	path := tempPath(t)
+	world := start(t, Config{Path: path})
+	c, ctx := world.Client(), t.Context()
+	_, err := c.Reserve(ctx, "ja-1", 1, "ja", JammedSKU, 1)
+	wantNil(t, err)
+	for range 2 {
+		wantRejected(t, c.Release(ctx, "ja-2", 1, "ja-1"), CodeJammed)
+	}
+	wantNil(t, c.Release(ctx, "ja-4", 1, "ja-3")) // never came: there is nothing to jam
+	closeWorld(t, world)
+	c = start(t, Config{Path: path, Mended: true}).Client()
+	wantNil(t, c.Release(ctx, "ja-2", 2, "ja-1"))
+	wantRows(t, path, Warehouse, `SELECT act FROM effects WHERE order_id = 'ja'`, "applied", "reversed")
+	wantRows(t, path, Warehouse, `SELECT outcome FROM calls WHERE key = 'ja-2'`, "jammed", "jammed", "reversed")
 }
 
 func tryReceipt(t *testing.T, ctx context.Context, c *Client, path string) {

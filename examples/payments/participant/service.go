@@ -9,17 +9,18 @@ import (
 	"strings"
 )
 
-// A Role names one of the three participants.
+// A Role names one of the four participants.
 type Role string
 
 // The participants.
 const (
 	Gateway   Role = "gateway"
 	Warehouse Role = "warehouse"
+	Screening Role = "screening"
 	Ledger    Role = "ledger"
 )
 
-var roles = []Role{Gateway, Warehouse, Ledger}
+var roles = []Role{Gateway, Warehouse, Screening, Ledger}
 
 // Path returns the file of a participant: it lies beside the saga database.
 func Path(saga string, role Role) string {
@@ -31,14 +32,20 @@ func Path(saga string, role Role) string {
 const (
 	DeclinedCard  = "tok_declined"
 	OutOfStockSKU = "sku_out_of_stock"
+	RiskyCard     = "tok_risky"  // scores too high
+	NoAddress     = "nowhere"    // is not an address
+	JammedSKU     = "sku_jammed" // is reserved, but not released until the warehouse is mended
 )
 
 // Codes of a Rejected.
 const (
 	CodeDeclined   = "card_declined"
 	CodeOutOfStock = "out_of_stock"
-	CodeTombstone  = "tombstone" // undone, or verified as no effect, before it arrived
-	CodeUndone     = "undone"    // arrived again after its effect was undone
+	CodeRisky      = "fraud_suspected"
+	CodeNoAddress  = "no_such_address"
+	CodeJammed     = "shelf_jammed" // an undo that is refused until the warehouse is mended
+	CodeTombstone  = "tombstone"    // undone, or verified as no effect, before it arrived
+	CodeUndone     = "undone"       // arrived again after its effect was undone
 )
 
 // request is the input of every call; each kind uses its few fields. One type
@@ -51,6 +58,7 @@ type request struct {
 	SKU           string `json:"sku,omitempty"`
 	Qty           int    `json:"qty,omitempty"`
 	Reservation   string `json:"reservation,omitempty"`
+	Address       string `json:"address,omitempty"`
 	ForwardKey    string `json:"forward_key,omitempty"` // of an undo
 }
 
@@ -69,6 +77,7 @@ const (
 	forward act = iota
 	undo
 	verify
+	look // decides by the input, and leaves nothing but a line in the log
 )
 
 // service is one kind of call.
@@ -107,6 +116,20 @@ var services = map[string]service{
 		role: Warehouse, act: undo, of: "reserve",
 		valid: func(r *request) bool { return r.ForwardKey != "" },
 	},
+	"screen": {
+		role: Screening, prefix: "scr_",
+		valid:  func(r *request) bool { return r.Order != "" && r.Card != "" && r.AmountCents > 0 },
+		refuse: risky,
+	},
+	"dismiss": {
+		role: Screening, act: undo, of: "screen",
+		valid: func(r *request) bool { return r.ForwardKey != "" },
+	},
+	"check_address": {
+		role: Screening, act: look,
+		valid:  func(r *request) bool { return r.Order != "" && r.Address != "" },
+		refuse: noAddress,
+	},
 	"ship": {
 		role: Warehouse, prefix: "trk_",
 		valid: func(r *request) bool { return r.Order != "" && r.Reservation != "" },
@@ -127,6 +150,20 @@ func declined(r *request) (int, string, string) {
 func outOfStock(r *request) (int, string, string) {
 	if r.SKU == OutOfStockSKU {
 		return http.StatusConflict, CodeOutOfStock, "no stock of " + r.SKU
+	}
+	return 0, "", ""
+}
+
+func risky(r *request) (int, string, string) {
+	if r.Card == RiskyCard {
+		return http.StatusConflict, CodeRisky, "the fraud score is too high"
+	}
+	return 0, "", ""
+}
+
+func noAddress(r *request) (int, string, string) {
+	if r.Address == NoAddress {
+		return http.StatusConflict, CodeNoAddress, "there is no such address"
 	}
 	return 0, "", ""
 }

@@ -31,6 +31,9 @@ type Config struct {
 	// Drain bounds how long a participant that is told to end, or whose parent
 	// died, waits for its delayed calls; then it does them at once. Default 5 s.
 	Drain time.Duration
+	// Mended says that somebody has mended the warehouse: what is jammed else
+	// (JammedSKU) is released.
+	Mended bool
 	// Command is how to run a participant: a program that passes the arguments
 	// after these to Main. Default: this program with the argument Arg.
 	Command []string
@@ -51,7 +54,7 @@ type child struct {
 	addr  string
 }
 
-// Start starts a gateway, a warehouse and a ledger and returns when they
+// Start starts a gateway, a warehouse, a screening and a ledger and returns when they
 // listen. ctx bounds the starting alone; the participants end with Close or
 // with this process. Another set on the same files may be running.
 func Start(ctx context.Context, cfg Config) (*Running, error) {
@@ -129,7 +132,7 @@ func (cfg *Config) spawn(role Role) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := options{role: role, path: path, drain: cfg.Drain, faults: faults{
+	o := options{role: role, path: path, drain: cfg.Drain, mended: cfg.Mended, faults: faults{
 		rate: cfg.FaultRate, seed: cfg.Seed, minDelay: cfg.MinDelay, maxDelay: cfg.MaxDelay,
 	}}
 	// Not CommandContext: a canceled context would kill the participant with

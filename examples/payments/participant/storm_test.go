@@ -53,6 +53,9 @@ func (b *buyer) buy(order string) {
 	})
 	// A reservation that fails once is given up, in doubt.
 	_, err := b.clients[0].Reserve(b.patience(0), order+"/reserve", 1, order, "sku_book", 1)
+	if err == nil { // the same
+		_, err = b.clients[1].Screen(b.patience(0), order+"/screen", 1, order, "tok_visa", 100)
+	}
 	if err != nil || !b.capture(order) {
 		b.unwind(order)
 		b.undone.Add(1)
@@ -83,6 +86,9 @@ func (b *buyer) capture(order string) (happened bool) {
 }
 
 func (b *buyer) unwind(order string) {
+	b.insist(func(ctx context.Context, c *Client) error {
+		return c.Dismiss(ctx, order+"/dismiss", 1, order+"/screen")
+	})
 	b.insist(func(ctx context.Context, c *Client) error {
 		return c.Release(ctx, order+"/release", 1, order+"/reserve")
 	})

@@ -12,12 +12,13 @@ import (
 const (
 	authorize = iota
 	reserve
+	screen
 	capture
 	ship
 	receipt
 )
 
-var forwardKinds = [...]string{"authorize", "reserve", "capture", "ship", "receipt"}
+var forwardKinds = [...]string{"authorize", "reserve", "screen", "capture", "ship", "receipt"}
 
 // The classes of orders.
 const (
@@ -106,7 +107,7 @@ func (t *tally) missingUndos() int {
 	if t.kinds[capture].standing > 0 {
 		return 0
 	}
-	return t.kinds[authorize].standing + t.kinds[reserve].standing
+	return t.kinds[authorize].standing + t.kinds[reserve].standing + t.kinds[screen].standing
 }
 
 func (t *tally) imbalance() int64 {
