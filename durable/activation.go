@@ -211,6 +211,10 @@ func (a *activation) once() (again bool) {
 			a.park(a.bug(ParkNondeterminism, "", err))
 			return false
 		}
+		if left := a.undosLeft(root.scope); left != nil {
+			a.park(*left)
+			return false
+		}
 		a.freeInvoked(nil)
 		if e.next != nil {
 			err := a.continueAs(e.next, asked)

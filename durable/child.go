@@ -161,6 +161,9 @@ func closeContext[T any](k *call, s *scope, codec Codec, v T, err error) error {
 	if bug := a.unconsumed(s); bug != nil && !k.c.st.over() {
 		k.c.st.parkAndExit(a.bug(ParkNondeterminism, k.path, bug))
 	}
+	if left := a.undosLeft(s); left != nil && !k.c.st.over() {
+		k.c.st.parkAndExit(*left)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.halted != nil || k.c.st.stopped {

@@ -33,6 +33,10 @@ type scope struct {
 	names map[string]int
 	busy  atomic.Bool
 	out   *scope // of the way out, once it has begun
+	// undoable has, by name, the operation that was registered last; toUndo is
+	// how many are neither undone nor forgotten
+	undoable map[string]int
+	toUndo   int
 	// strands that Go has started here; they end with the context at the latest
 	started []*strand
 }
@@ -149,17 +153,28 @@ func (c *Context) begin(typ OpType, sub, name string, link int64) (*call, error)
 func (k *call) place(pos int64) {
 	s := k.c.scope
 	k.id = opID{s.id, pos}
-	k.path = s.path + escape(k.name)
-	if k.sub == subtypeVersion { // it comes and goes, and must not change the keys of others
+	switch k.sub {
+	case subtypeVersion: // it comes and goes, and must not change the keys of others
+		k.path = s.path + escape(k.name)
+		return
+	case SubtypeUndoable: // the name is that of what follows
+		k.path = s.path + escape(k.name) + "/undo"
 		return
 	}
 	s.names[k.name]++
-	if n := s.names[k.name]; n > 1 || k.name == "" {
-		k.path += "#" + strconv.Itoa(n)
-	}
+	k.path = s.pathOf(k.name, s.names[k.name])
 	if s.id.scope == ScopeUnwind {
 		k.path += "/undo"
 	}
+}
+
+// pathOf is the path of the n-th operation by a name.
+func (s *scope) pathOf(name string, n int) string {
+	path := s.path + escape(name)
+	if n > 1 || name == "" {
+		path += "#" + strconv.Itoa(n)
+	}
+	return path
 }
 
 // locate finds the operation in the journal. The code must ask for what stands
@@ -225,8 +240,10 @@ func (k *call) end() { k.c.scope.busy.Store(false) }
 
 // key is the idempotency key of the operation: stable across attempts,
 // activations, hosts and positions.
-func (k *call) key() string {
-	return escape(k.c.a.id.ID) + "/" + strconv.FormatInt(k.c.a.journal.run, 10) + "/" + k.path
+func (k *call) key() string { return k.keyOf(k.path) }
+
+func (k *call) keyOf(path string) string {
+	return escape(k.c.a.id.ID) + "/" + strconv.FormatInt(k.c.a.journal.run, 10) + "/" + path
 }
 
 // escape keeps a name from looking like more than one part of a key.

@@ -19,8 +19,8 @@ import (
 //
 // It costs one write. An execution that was asked to stop gets ErrCancelled
 // instead and does not go on. It belongs to the handler's own handle: in a child
-// context, in a branch, or on the way out, where undos may be pending, it is
-// ErrInvalid.
+// context, in a branch, on the way out, or while there may be something to undo
+// (RecordUndoable), it is ErrInvalid.
 func ContinueAsNew[In any](ctx *Context, in In) error {
 	a := ctx.a
 	if ctx.scope.id != (scopeID{}) {
@@ -37,6 +37,9 @@ func ContinueAsNew[In any](ctx *Context, in In) error {
 	}
 	if a.journal.counts[scopeID{scope: ScopeUnwind}] > 0 {
 		return Permanent(fmt.Errorf("%w: ContinueAsNew after the way out has begun: what was undone belongs to this run", ErrInvalid))
+	}
+	if n := ctx.scope.toUndo; n > 0 {
+		return Permanent(fmt.Errorf("%w: ContinueAsNew with %d undos registered: the next run would not know of them; unwind or release them first", ErrInvalid, n))
 	}
 	return &nextRun{input: payload}
 }

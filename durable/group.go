@@ -87,7 +87,7 @@ func (g *group) start(n int, label func(i int) string) {
 		in.stop = g.stop
 		in.scope = c.a.newScope(scopeID{parent: g.k.op.num, branch: int64(i + 1)}, g.k.path+"/"+l+"/")
 		kids[i] = c.st.spawn(func(kid *strand) {
-			in.st = kid
+			in.st, kid.ofGroup = kid, true
 			g.branch(&in, i)
 		})
 	}

@@ -210,6 +210,8 @@ const (
 	ParkNondeterminism ParkReason = "nondeterminism"
 	ParkPanic          ParkReason = "panic"
 	ParkCrashLoop      ParkReason = "crash-loop"
+	// ParkUndosLeft: code ended without what it had registered to be undone.
+	ParkUndosLeft ParkReason = "undos-left"
 )
 
 // Verb is an operator's act on a parked execution.

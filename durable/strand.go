@@ -18,6 +18,8 @@ type strand struct {
 	wake  chan struct{} // buffered: it may go on
 	gone  chan struct{} // closed when its goroutine has ended
 
+	ofGroup bool // it is never given up; its own goroutine sets it first
+
 	// Guarded by a.mu.
 	ready   func() bool // what it awaits, while it does
 	until   time.Time   // or this time, if not zero

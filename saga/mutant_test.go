@@ -18,6 +18,15 @@ type mutation struct {
 }
 
 var mutants = []mutation{
+	{"ends with undos that nobody ran", "durable/undoable.go",
+		"	if s.toUndo == 0 {\n", "	if true {\n",
+		"TestStackIsNotLeft"},
+	{"begins another run with undos that it will not know of", "durable/continue.go",
+		"n := ctx.scope.toUndo; n > 0 {", "n := ctx.scope.toUndo; n < 0 {",
+		"TestStackRefuses"},
+	{"registers undos where nobody may be there to run them", "durable/undoable.go",
+		"	if !ctx.st.lasts() {\n", "	if false {\n",
+		"TestStackRefuses"},
 	{"acts before its start marker is durable", "durable/attempt.go",
 		"		return s.c.st.commit(write{status: StatusRunning})\n", "		return nil\n",
 		"TestCrashSlowBodies|TestCrashCancelledDuringStep"},

@@ -85,7 +85,7 @@ const (
 // Error is how a saga ends that did not commit: everything that stood was
 // undone. It unwraps to what made it unwind.
 type Error struct {
-	Saga    string
+	Saga    string // its name; of a Stack, the execution's ID
 	Forward Forwards
 	Undone  []string // names of the steps that were undone, in that order
 	Skipped []string // of those whose undo a person has said to skip
