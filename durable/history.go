@@ -45,6 +45,9 @@ type EventDetails struct {
 	Target  string `json:"Target,omitempty"`  // name of what an operator acted on
 	InDoubt bool   `json:"InDoubt,omitempty"` // what is undone is not known to have happened
 	Run     int    `json:"Run,omitempty"`     // that begins, after ContinueAsNew
+	// Left names the steps of an abandoned saga that stand, or may stand, and
+	// were not undone, in order of their start.
+	Left []string `json:"Left,omitempty"`
 
 	// Of what was invoked.
 	FunctionName        string `json:"FunctionName,omitempty"`
@@ -103,7 +106,7 @@ func History(rec *Record) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
 		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, attempts: map[int64]int{}, going: true}
 		if strings.HasPrefix(rec.Fingerprint, SagaFingerprint) {
-			h.saga = &sagaTeller{teller: h, happened: map[int64]bool{}}
+			h.saga = &sagaTeller{teller: h, journal: rec.Journal, happened: map[int64]bool{}}
 		}
 		h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
 		for i := range rec.Journal {

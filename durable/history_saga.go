@@ -2,8 +2,8 @@ package durable
 
 // SagaFingerprint is what the fingerprints of sagas' definitions begin with.
 // Histories of their executions tell what the journal means for a saga:
-// SagaRejected, SagaCommitted, UnwindStarted, UnwindCompleted, and of undos,
-// which step they undo and whether it was in doubt.
+// SagaRejected, SagaCommitted, UnwindStarted, UnwindCompleted, SagaAbandoned with
+// what was left, and of undos, which step they undo and whether it was in doubt.
 const SagaFingerprint = "saga:"
 
 // Subtypes by which histories know what a step is to a saga: see WithSubtype.
@@ -11,11 +11,21 @@ const (
 	SubtypeUndo   = "Undo"
 	SubtypePivot  = "Pivot"
 	SubtypeVerify = "Verify"
+	// SubtypeSubSaga marks the context in which a sub-saga's steps stand.
+	SubtypeSubSaga = "SubSaga"
+)
+
+// What a Verify found, as its stored result has it under "verdict".
+const (
+	VerdictHappened = "happened"
+	VerdictNoEffect = "no-effect"
+	VerdictUnknown  = "unknown"
 )
 
 // sagaTeller adds a saga's events to a history. Its methods do nothing on nil.
 type sagaTeller struct {
 	*teller
+	journal   []Entry
 	happened  map[int64]bool // forward operations that have a result
 	unwinding bool
 	committed bool
@@ -56,7 +66,9 @@ func (s *sagaTeller) after(e, first *Entry) {
 // end tells how the saga ended, before its execution does.
 func (s *sagaTeller) end(head *Head) {
 	switch {
-	case s == nil || head.Status == StatusTerminated:
+	case s == nil:
+	case head.Status == StatusTerminated:
+		s.tell(Event{Type: "SagaAbandoned", At: head.Ended, Details: EventDetails{Left: leftStanding(s.journal)}})
 	case s.unwinding:
 		s.tell(Event{Type: "UnwindCompleted", At: head.Ended})
 	case head.Status == StatusSucceeded && !s.committed:

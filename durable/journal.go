@@ -176,9 +176,7 @@ func (j *journal) act(e *Entry) error {
 	}
 	park := j.park
 	j.park = nil
-	if d.Verb == VerbUnwind && j.cancel == nil {
-		j.cancel = &Entry{Kind: EntryCancel, At: e.At, Actor: e.Actor, Reason: e.Reason}
-	}
+	j.unwound(&d, e)
 	if park == nil || park.Op == 0 {
 		return nil
 	}
@@ -202,6 +200,14 @@ func (j *journal) act(e *Entry) error {
 		op.finish(&Entry{Kind: EntryResult, At: e.At, Payload: d.Output})
 	}
 	return nil
+}
+
+// unwound takes in that an operator has asked the execution to unwind: it is to
+// stop, from there on.
+func (j *journal) unwound(d *Decision, e *Entry) {
+	if d.Verb == VerbUnwind && j.cancel == nil {
+		j.cancel = &Entry{Kind: EntryCancel, At: e.At, Actor: e.Actor, Reason: e.Reason}
+	}
 }
 
 // nextAttempt is the number of the attempt that comes next.
@@ -260,6 +266,11 @@ func (j *journal) advance(op *operation, e *Entry) {
 		}
 		op.finish(e)
 		op.actor, op.reason = e.Actor, e.Reason
+		if e.Kind == EntryVerb {
+			if d, err := fromJSON[Decision](e.Payload); err == nil { // else its code refuses it
+				j.unwound(d, e)
+			}
+		}
 		if op.typ == OpSignal {
 			op.payload = j.takeSignal(op.name, e.Delivery)
 		}

@@ -21,7 +21,8 @@ func (e *Engine) Cancel(ctx context.Context, id, actor, reason string) error {
 	if err := needActor("cancel", actor, reason); err != nil {
 		return err
 	}
-	return e.deliver(ctx, &Delivery{ID: id, Key: "cancel", Kind: DeliverCancel, Actor: actor, Reason: reason})
+	err := e.deliver(ctx, &Delivery{ID: id, Key: "cancel", Kind: DeliverCancel, Actor: actor, Reason: reason})
+	return e.explain(ctx, id, VerbCancel, err)
 }
 
 // Act delivers an operator's decision to a parked execution. revision is the
@@ -38,16 +39,42 @@ func (e *Engine) Act(ctx context.Context, id string, revision int64, d Decision)
 		return fmt.Errorf("%s %q: %w", d.Verb, id, err)
 	}
 	if err := d.check(&rec.Head); err != nil {
+		var verb *VerbError
+		if errors.As(err, &verb) && rec.Revision != revision {
+			verb.Err = ErrRevision
+		}
 		return err
 	}
 	payload, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("%s %q: output: %w", d.Verb, id, err)
 	}
-	return e.deliver(ctx, &Delivery{
+	err = e.deliver(ctx, &Delivery{
 		ID: id, Key: "verb/" + strconv.FormatInt(revision, 10), Kind: DeliverVerb,
 		Revision: revision, Payload: payload, Actor: d.Actor, Reason: d.Reason,
 	})
+	return e.explain(ctx, id, d.Verb, err)
+}
+
+// explain adds to the store's refusal of a verb what the state is now, and what
+// is possible. Nothing is read unless it was refused.
+func (e *Engine) explain(ctx context.Context, id string, verb Verb, err error) error {
+	var why error
+	switch {
+	case errors.Is(err, ErrRevision):
+		why = ErrRevision
+	case errors.Is(err, ErrEnded):
+		why = ErrEnded
+	default:
+		return err
+	}
+	rec, lost := e.store.Load(ctx, id, LoadHead)
+	if lost != nil {
+		return err // the refusal is what matters
+	}
+	refused := refuse(&rec.Head, verb)
+	refused.Err = why
+	return refused
 }
 
 func needActor(verb, actor, reason string) error {
@@ -59,18 +86,9 @@ func needActor(verb, actor, reason string) error {
 
 // check tells whether the decision is possible on h.
 func (d *Decision) check(h *Head) error {
-	if h.Status != StatusParked || h.Park == nil {
-		possible := []Verb{"cancel", "terminate"}
-		if h.Status.Ended() {
-			possible = nil
-		}
-		return &VerbError{ID: h.ID, Verb: d.Verb, State: h.Status.String(), Possible: possible}
-	}
 	switch {
-	case d.Verb == VerbAbandon:
-	case d.Verb == VerbUnwind && h.mayUnwind():
-	case !slices.Contains(h.Park.Verbs, d.Verb):
-		return &VerbError{ID: h.ID, Verb: d.Verb, State: "parked: " + string(h.Park.Reason), Possible: append(slices.Clone(h.Park.Verbs), VerbAbandon)}
+	case !slices.Contains(h.Verbs(), d.Verb), h.Status != StatusParked:
+		return refuse(h, d.Verb)
 	case d.Verb == VerbResolve && (len(d.Output) > 0) == d.NoEffect:
 		return fmt.Errorf("%w: resolve states either the operation's output or that it had no effect", ErrInvalid)
 	case len(d.Output) > 0 && !json.Valid(d.Output):
@@ -80,6 +98,29 @@ func (d *Decision) check(h *Head) error {
 			ErrKeyExpired, h.Park.Key, h.Park.KeyAge(now()).Round(time.Second), h.Park.KeyLifetime)
 	}
 	return nil
+}
+
+// Verbs are the verbs that are possible on the execution as it is.
+func (h *Head) Verbs() []Verb {
+	switch {
+	case h.Status.Ended():
+		return nil
+	case h.Status != StatusParked || h.Park == nil:
+		return []Verb{VerbCancel, VerbTerminate}
+	}
+	verbs := slices.Clone(h.Park.Verbs)
+	if h.mayUnwind() && !slices.Contains(verbs, VerbUnwind) {
+		verbs = append(verbs, VerbUnwind)
+	}
+	return append(verbs, VerbAbandon)
+}
+
+func refuse(h *Head, verb Verb) *VerbError {
+	state := h.Status.String()
+	if h.Status == StatusParked && h.Park != nil {
+		state += ": " + string(h.Park.Reason)
+	}
+	return &VerbError{ID: h.ID, Verb: verb, State: state, Revision: h.Revision, Possible: h.Verbs()}
 }
 
 // mayUnwind tells whether the engine parked a saga of which nobody has said yet
@@ -103,12 +144,15 @@ func (p *Park) Expired(at time.Time) bool {
 }
 
 // VerbError says that a verb is not possible, what the state is, and what is
-// possible. It is ErrVerb.
+// possible. It is ErrVerb, and what Err is: ErrRevision when the execution has
+// moved on since the revision that was named, ErrEnded when it has ended.
 type VerbError struct {
 	ID       string
 	Verb     Verb
 	State    string
+	Revision int64 // as it is now
 	Possible []Verb
+	Err      error // ErrRevision, ErrEnded or nil
 }
 
 func (e *VerbError) Error() string {
@@ -116,8 +160,14 @@ func (e *VerbError) Error() string {
 	if len(e.Possible) > 0 {
 		possible = strings.Trim(fmt.Sprint(e.Possible), "[]")
 	}
-	return fmt.Sprintf("durable: cannot %s %q, which is %s: possible is %s", e.Verb, e.ID, e.State, possible)
+	msg := fmt.Sprintf("durable: cannot %s %q, which is %s: possible is %s", e.Verb, e.ID, e.State, possible)
+	if e.Err == ErrRevision {
+		msg += fmt.Sprintf(" (it has moved on, to revision %d: look again)", e.Revision)
+	}
+	return msg
 }
+
+func (e *VerbError) Unwrap() error { return e.Err }
 
 // Is reports that every VerbError is ErrVerb.
 func (e *VerbError) Is(target error) bool { return target == ErrVerb }

@@ -214,11 +214,14 @@ const (
 	ParkUndosLeft ParkReason = "undos-left"
 )
 
-// Verb is an operator's act on a parked execution.
+// Verb is an operator's act on an execution, most of them on a parked one.
 type Verb string
 
 // The verbs.
 const (
+	VerbCancel    Verb = "cancel"    // asks one that is not parked to stop
+	VerbTerminate Verb = "terminate" // ends one that is not parked without a word to its code
+
 	VerbRetry   Verb = "retry"   // new attempts for the parked operation
 	VerbResolve Verb = "resolve" // states the outcome of an operation in doubt
 	VerbResume  Verb = "resume"  // goes on, after a deploy

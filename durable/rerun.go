@@ -112,13 +112,31 @@ func (j *journal) find(from string) (*operation, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("%w: there is no operation of this name or number in its history", ErrNotFound)
+		return nil, fmt.Errorf("%w: there is no operation of this name or number in its history, which has %s", ErrNotFound, j.named())
 	}
 	numbers := make([]string, len(found))
 	for i, op := range found {
 		numbers[i] = strconv.FormatInt(op.num, 10)
 	}
 	return nil, fmt.Errorf("%w: %d operations have this name: choose one by its number, of %s", ErrInvalid, len(found), strings.Join(numbers, ", "))
+}
+
+// named lists the names of the operations, as many as a person reads.
+func (j *journal) named() string {
+	const most = 20
+	var names []string
+	for _, op := range j.ops {
+		if op.name != "" && !slices.Contains(names, op.name) {
+			names = append(names, op.name)
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	if len(names) > most {
+		names = append(names[:most], "…")
+	}
+	return strings.Join(names, ", ")
 }
 
 // mayRerun says why an execution may not be re-run, nil if it may.

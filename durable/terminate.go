@@ -26,7 +26,8 @@ func (e *Engine) Terminate(ctx context.Context, id, actor, reason string) error 
 	if rec.Status == StatusParked {
 		return e.Act(ctx, id, rec.Revision, Decision{Verb: VerbAbandon, Actor: actor, Reason: reason})
 	}
-	return e.deliver(ctx, &Delivery{ID: id, Key: terminateKey, Kind: DeliverCancel, Actor: actor, Reason: reason})
+	err = e.deliver(ctx, &Delivery{ID: id, Key: terminateKey, Kind: DeliverCancel, Actor: actor, Reason: reason})
+	return e.explain(ctx, id, VerbTerminate, err)
 }
 
 const terminateKey = "terminate"

@@ -9,6 +9,30 @@ import (
 	"github.com/clewdev/clew/durable"
 )
 
+func (t *tool) skip() *cobra.Command {
+	var a act
+	cmd := &cobra.Command{
+		Use: "skip ID", Short: "Count the undo that a saga is parked at as done, and go on with the others", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbSkip})
+		},
+	}
+	a.flags(cmd, true)
+	return cmd
+}
+
+func (t *tool) unwind() *cobra.Command {
+	var a act
+	cmd := &cobra.Command{
+		Use: "unwind ID", Short: "Let a saga that is parked before its pivot unwind", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbUnwind})
+		},
+	}
+	a.flags(cmd, true)
+	return cmd
+}
+
 func (t *tool) abandon() *cobra.Command {
 	var a act
 	cmd := &cobra.Command{

@@ -100,6 +100,9 @@ func detailsOf(d *durable.EventDetails) string {
 	if d.Message != "" {
 		add("%s", cut(d.Message))
 	}
+	if len(d.Left) > 0 {
+		add("left: %s", strings.Join(d.Left, ", "))
+	}
 	return strings.Join(words, ", ")
 }
 

@@ -31,6 +31,8 @@ type line struct {
 	Ended      time.Time         `json:"ended,omitzero"`
 	Due        time.Time         `json:"due,omitzero"`
 	Park       *durable.Park     `json:"park,omitempty"`
+	Verbs      []durable.Verb    `json:"verbs,omitempty"` // possible now
+	Left       []string          `json:"left,omitempty"`  // by a saga that was ended from outside
 	Input      json.RawMessage   `json:"input,omitempty"`
 	Result     json.RawMessage   `json:"result,omitempty"`
 	Error      *durable.Error    `json:"error,omitempty"`
@@ -50,7 +52,7 @@ type event struct {
 
 func lineOf(h *durable.Head) line {
 	l := line{ID: h.ID, Definition: h.Definition, Version: h.Version, Status: h.Status.String(), Revision: h.Revision,
-		Created: h.Created, Tags: h.Tags, Origin: h.Origin, Parent: h.Parent.ID, Ended: h.Ended, Due: h.Due, Park: h.Park, Result: h.Result, Error: h.Error}
+		Created: h.Created, Tags: h.Tags, Origin: h.Origin, Parent: h.Parent.ID, Ended: h.Ended, Due: h.Due, Park: h.Park, Verbs: h.Verbs(), Result: h.Result, Error: h.Error}
 	if strings.Contains(h.Detail, "/") {
 		st := saga.StatusOf(h)
 		l.Forward, l.Unwind = st.Forward, st.Unwind
@@ -159,7 +161,7 @@ func (t *tool) show() *cobra.Command {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			l := lineOf(&rec.Head)
-			l.Input, l.Journal = rec.Input, events(rec.Journal)
+			l.Input, l.Journal, l.Left = rec.Input, events(rec.Journal), left(rec)
 			if t.json {
 				return t.print(l)
 			}
@@ -167,6 +169,14 @@ func (t *tool) show() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// left is what a saga left that was ended from outside.
+func left(rec *durable.Record) (names []string) {
+	for e := range durable.History(rec) {
+		names = append(names, e.Details.Left...)
+	}
+	return names
 }
 
 func (t *tool) describe(l line) {
@@ -199,6 +209,9 @@ func (t *tool) describe(l line) {
 	if l.Error != nil {
 		w.AppendRow(table.Row{"error", l.Error.Message})
 	}
+	if len(l.Left) > 0 {
+		w.AppendRow(table.Row{"left, not undone", strings.Join(l.Left, ", ")})
+	}
 	w.Render()
 	w = t.table("#", "AT", "OPERATION", "WHAT", "ATTEMPT", "DETAIL")
 	for _, e := range l.Journal {
@@ -226,7 +239,7 @@ func (t *tool) advise(l line) {
 		fmt.Fprintln(t.out, keyLine(l.Park))
 	}
 	fmt.Fprintln(t.out, "What you can do:")
-	for _, v := range append(l.Park.Verbs[:len(l.Park.Verbs):len(l.Park.Verbs)], durable.VerbAbandon) {
+	for _, v := range l.Verbs {
 		extra := ""
 		if v == durable.VerbResolve {
 			extra = " (--output JSON | --no-effect)"
