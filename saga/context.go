@@ -59,9 +59,9 @@ type verdict struct {
 }
 
 const (
-	happened = "happened"
-	noEffect = "no-effect"
-	unknown  = "unknown"
+	happened = durable.VerdictHappened
+	noEffect = durable.VerdictNoEffect
+	unknown  = durable.VerdictUnknown
 )
 
 // Happened: the step took effect, with this result.

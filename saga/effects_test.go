@@ -37,6 +37,9 @@ func effectsOf(rec *durable.Record) string {
 // foretold checks that the journal up to the first undo has foretold which steps
 // are undone, and in which order.
 func foretold(rec *durable.Record) error {
+	if err := leftAgrees(rec); err != nil {
+		return err
+	}
 	if rec.Status.Ended() && strings.HasSuffix(rec.Detail, "/complete") {
 		for _, e := range saga.Effects(rec) {
 			if e.ToUndo() || e.Started.IsZero() || e.Ended.IsZero() {
@@ -71,6 +74,35 @@ func foretold(rec *durable.Record) error {
 		return fmt.Errorf("got %q undone, want %q", undone, want)
 	}
 	return nil
+}
+
+// leftAgrees checks at every length of the journal that, were the saga ended from
+// outside there, its history would name what Effects says stands.
+func leftAgrees(rec *durable.Record) error {
+	for n := range len(rec.Journal) + 1 {
+		ended := *rec
+		ended.Journal, ended.Status = rec.Journal[:n], durable.StatusTerminated
+		var want []string
+		for _, e := range saga.Effects(&ended) {
+			if e.Stands() && e.Class != "read-only" {
+				want = append(want, e.Name)
+			}
+		}
+		if got := left(&ended); !slices.Equal(got, want) {
+			return fmt.Errorf("after entry %d: left %q, want %q", n, got, want)
+		}
+	}
+	return nil
+}
+
+// left is what the history of a saga that was ended from outside says it left.
+func left(rec *durable.Record) (names []string) {
+	for e := range durable.History(rec) {
+		if e.Type == "SagaAbandoned" {
+			names = append(names, e.Details.Left...)
+		}
+	}
+	return names
 }
 
 func TestEffects(t *testing.T) {

@@ -30,10 +30,18 @@ type ran struct {
 // parked, and hands it over while the engine still runs.
 func serve(t *testing.T, prepare func(*shop), then func(r *ran)) {
 	t.Helper()
+	serveSaga(t, func(s *shop) *saga.Saga[order, string] {
+		prepare(s)
+		return s.build()
+	}, then)
+}
+
+// serveSaga is serve of another saga than the shop's own.
+func serveSaga(t *testing.T, make func(*shop) *saga.Saga[order, string], then func(r *ran)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
-		prepare(s)
-		r := &ran{shop: s, t: t, sg: s.build(), store: mem.New()}
+		r := &ran{shop: s, t: t, sg: make(s), store: mem.New()}
 		var stop func()
 		r.e, _, stop = running(t, r.store, durable.Options{PollMax: time.Minute}, r.sg)
 		defer stop()
@@ -53,11 +61,20 @@ func serve(t *testing.T, prepare func(*shop), then func(r *ran)) {
 }
 
 func (r *ran) reload() {
-	rec, err := r.store.Load(r.t.Context(), "o1", durable.LoadHead)
+	r.t.Helper()
+	r.head = r.record().Head
+}
+
+func (r *ran) record() *durable.Record {
+	r.t.Helper()
+	rec, err := r.store.Load(r.t.Context(), "o1", durable.LoadAll)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.head = rec.Head
+	if err := leftAgrees(rec); err != nil {
+		r.t.Error(err)
+	}
+	return rec
 }
 
 // running makes an engine that serves a saga, and a context for its callers.

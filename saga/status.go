@@ -61,7 +61,7 @@ func abandoned(detail string) string {
 	if s.Forward == ForwardRunning {
 		s.Forward = ForwardTerminated
 	}
-	if s.Forward != ForwardCommitted || s.Unwind == UnwindStuck {
+	if s.Unwind != UnwindComplete { // it was undone before the end could be recorded
 		s.Unwind = UnwindAbandoned
 	}
 	return s.String()

@@ -26,7 +26,7 @@ func (c class) subtype() string {
 }
 
 // subtypeSub is how histories call the context of a sub-saga.
-const subtypeSub = "SubSaga"
+const subtypeSub = durable.SubtypeSubSaga
 
 func (c class) String() string {
 	return [...]string{"unclassified", "undoable", "read-only", "irreversible", "retriable", "pivot"}[c]

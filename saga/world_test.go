@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/saga"
+	"github.com/clewdev/clew/store/mem"
 )
 
 // outside is the world of participants that a saga acts on. It applies what
@@ -203,5 +205,32 @@ func starter(sg *saga.Saga[order, string]) func(context.Context, *durable.Engine
 	return func(ctx context.Context, e *durable.Engine) error {
 		_, err := sg.Start(ctx, e, "o1", order{})
 		return err
+	}
+}
+
+// crash serves a saga in a process that dies once a body has said that it is
+// inside.
+func crash(t *testing.T, store *mem.Store, sg durable.Registrable, inside <-chan struct{}) {
+	t.Helper()
+	g := gone{store, make(chan struct{})}
+	e, _, stop := running(t, g, durable.Options{}, sg)
+	<-inside
+	store.KillOwner(e.ID())
+	close(g.dead)
+	stop()
+}
+
+// gone is a store to a process: once dead is closed nothing lands any more.
+type gone struct {
+	*mem.Store
+	dead chan struct{}
+}
+
+func (g gone) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
+	select {
+	case <-g.dead:
+		return durable.Receipt{}, durable.ErrFenced
+	default:
+		return g.Store.Commit(ctx, c)
 	}
 }
