@@ -27,12 +27,16 @@ type world struct {
 	open func(t *testing.T) func() (s durable.Store, death func(id string))
 	// virtual: in virtual time, one after the other.
 	virtual bool
+	// turns bound how many requirements run at once where time is real: a store
+	// that takes a second for a write would let waits of a second end before the
+	// execution has left.
+	turns chan struct{}
 }
 
 var worlds = []world{
-	{"mem", openMem, true},
-	{"sqlite", openSQLite, false},
-	{"dynamodb", openDynamo, false},
+	{"mem", openMem, true, nil},
+	{"sqlite", openSQLite, false, make(chan struct{}, 32)},
+	{"dynamodb", openDynamo, false, make(chan struct{}, 10)},
 }
 
 func openMem(*testing.T) func() (durable.Store, func(string)) {
@@ -97,6 +101,8 @@ func (s *severed) Commit(ctx context.Context, c *durable.Commit) (durable.Receip
 func (w *world) carryOut(t *testing.T, f handler, in any, actions []action, events int) (rec *durable.Record) {
 	t.Helper()
 	if !w.virtual {
+		w.turns <- struct{}{}
+		defer func() { <-w.turns }()
 		return w.run(t, f, in, actions, events)
 	}
 	synctest.Test(t, func(t *testing.T) { rec = w.run(t, f, in, actions, math.MaxInt) })
