@@ -69,6 +69,7 @@ func Check(ctx context.Context, store durable.Store, build []Shape, names ...str
 	for _, s := range build {
 		c.build[s.Name] = append(c.build[s.Name], s)
 	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	if len(names) == 0 {
 		names = []string{""}
 	}
