@@ -67,7 +67,7 @@ func (s *source) reportCaptured(cur inspector.Cursor, e ast.Expr, into *function
 	switch {
 	case !isHandle(s.info.TypeOf(e)):
 		s.report(e, "%s is captured by %s: declaring there panics, which parks; declare everything before Build", text(e), into)
-	case into.role == branch:
+	case into.role == branch || into.role == sagaRun:
 		s.report(e, "%s belongs to the code around %s, which has a handle of its own: use its parameter", text(e), into)
 	default:
 		if call, ok := cur.Parent().Node().(*ast.CallExpr); ok && isOperation(s.callee(call)) {

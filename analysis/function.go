@@ -17,6 +17,7 @@ const (
 	stepBody        // of a durable step: gets a plain context
 	branch          // of Child, Go, Map, Parallel: has a handle of its own
 	sagaBody        // of a saga's step
+	sagaRun         // of a saga's step by Run: has a handle of its own
 	sagaVerify      // of a saga's step
 	sagaUndo        // of a saga's step
 	sagaInput       // of a sub-saga
@@ -89,7 +90,7 @@ func (f *function) contains(pos token.Pos) bool { return f.node.Pos() <= pos && 
 // around it, has a handle, and it is not a body, which runs apart.
 func (f *function) handler() bool {
 	switch {
-	case f == nil || f.role != plain && f.role != branch:
+	case f == nil || f.role != plain && f.role != branch && f.role != sagaRun:
 		return false
 	case takesHandle(f.sig):
 		return true
@@ -105,7 +106,7 @@ func (f *function) replayed() bool {
 	switch {
 	case f == nil:
 		return false
-	case f.role == condition || f.role == sagaResult:
+	case f.role == sagaResult:
 		return true
 	case f.role == plain && !takesHandle(f.sig) && f.outer.replayed():
 		first := firstParam(f.sig)
@@ -114,10 +115,27 @@ func (f *function) replayed() bool {
 	return f.handler()
 }
 
+// recorded tells whether what the function returns is recorded: it need not do
+// the same whenever it runs, but may have no effects, since it runs again if the
+// record is lost. It is that of the condition or input around the function.
+func (f *function) recorded() *function {
+	switch {
+	case f == nil:
+		return nil
+	case f.role == condition || f.role == sagaInput:
+		return f
+	case f.role == plain && !takesHandle(f.sig):
+		if first := firstParam(f.sig); first == nil || !isStdContext(first) && !isSagaContext(first) {
+			return f.outer.recorded()
+		}
+	}
+	return nil
+}
+
 // String says what the function is, for messages.
 func (f *function) String() string {
 	switch f.role {
-	case stepBody, sagaBody:
+	case stepBody, sagaBody, sagaRun:
 		return fmt.Sprintf("the body of step %s", f.of)
 	case branch:
 		return fmt.Sprintf("the branch %s", f.of)

@@ -16,7 +16,7 @@ const (
 	aScope             // that came from elsewhere: a parameter
 	aGroup             // by saga.Parallel: what stands in it runs beside each other
 	aBranch            // by saga.When: it may not be taken
-	aSequence          // any other scope in a scope
+	aSequence          // any other scope in a scope, as by Group.Branch
 )
 
 // item is something that a saga's source declares: the saga, a scope in it, a
@@ -139,6 +139,9 @@ func (s *source) passedOn(call *ast.CallExpr) *item {
 		return it
 	}
 	inner := &item{kind: aSequence, in: it, call: call, name: it.name}
+	if len(call.Args) > 0 { // Group.Branch
+		inner.name = s.label(call.Args[0])
+	}
 	s.place(inner)
 	return inner
 }

@@ -12,12 +12,17 @@ import (
 )
 
 // nondeterminism: a handler is replayed, and must then call the same
-// operations; a saga's conditions and result are made again. What differs
-// from run to run makes the journal and the code disagree, which parks, or
-// takes another way without anybody's notice.
+// operations; a saga's result is made again. What differs from run to run makes
+// the journal and the code disagree, which parks, or takes another way without
+// anybody's notice. What conditions and inputs of sub-sagas return is recorded:
+// they may look at the clock, but have no effects.
 var nondeterminism = rule{"nondeterminism", func(s *source) {
 	for cur := range s.root.Preorder((*ast.Ident)(nil), (*ast.GoStmt)(nil), (*ast.UnaryExpr)(nil), (*ast.SelectStmt)(nil), (*ast.RangeStmt)(nil)) {
 		f := s.enclosing(cur)
+		if in := f.recorded(); in != nil {
+			s.checkEffect(cur, in)
+			continue
+		}
 		if !f.replayed() {
 			continue
 		}
@@ -41,7 +46,7 @@ var nondeterminism = rule{"nondeterminism", func(s *source) {
 // where says what kind of code must be deterministic.
 func where(f *function) string {
 	for g := f; g != nil; g = g.outer {
-		if g.role == condition || g.role == sagaResult {
+		if g.role == sagaResult {
 			return g.String()
 		}
 	}
@@ -54,6 +59,36 @@ func remedy(f *function, handler string) string {
 		return "do it in a step and use the step's output"
 	}
 	return handler
+}
+
+// checkEffect looks at what stands in a function whose value is recorded.
+func (s *source) checkEffect(cur inspector.Cursor, in *function) {
+	const again = "it runs again if the process dies before what came of it is recorded; do it in a step and use the step's output"
+	switch n := cur.Node().(type) {
+	case *ast.GoStmt:
+		s.report(n, "a goroutine in %s: nothing waits for it, and %s", in, again)
+	case *ast.SelectStmt:
+		s.report(n, "select in %s: %s", in, again)
+	case *ast.UnaryExpr:
+		if n.Op == token.ARROW && !inSelect(cur) {
+			s.report(n, "a receive from a channel in %s: %s", in, again)
+		}
+	case *ast.RangeStmt:
+		if t := s.info.TypeOf(n.X); t != nil {
+			if _, ok := t.Underlying().(*types.Chan); ok {
+				s.report(n, "a receive from a channel in %s: %s", in, again)
+			}
+		}
+	case *ast.Ident:
+		obj := s.info.Uses[n]
+		switch {
+		case obj == nil || obj.Pkg() == nil || outsideWorld(obj) == "":
+		case obj.Pkg().Path() == "time" && listed(timers, obj.Name()):
+			s.report(n, "%s in %s waits without a record: declare a saga.Wait before it", nameOf(obj), in)
+		case listed(effects, obj.Pkg().Path()):
+			s.report(n, "%s in %s: %s", nameOf(obj), in, again)
+		}
+	}
 }
 
 func (s *source) reportReceive(n ast.Node, f *function) {
@@ -137,6 +172,9 @@ var world = map[string]struct {
 
 // timers are what waits without a record.
 const timers = "Sleep After AfterFunc NewTicker NewTimer Tick"
+
+// effects are the packages of world whose functions do more than look.
+const effects = "net/http database/sql sync golang.org/x/sync/errgroup"
 
 // outsideWorld says what a handler does instead of using obj; "" if it may.
 func outsideWorld(obj types.Object) string {

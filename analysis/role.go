@@ -100,19 +100,34 @@ func (s *source) sagaRoles(call *ast.CallExpr, fn *types.Func) {
 		r = condition
 	case "Sub":
 		r = sagaInput
+	case "Register": // of a Stack, which is no scope
+		s.stackUndo(call)
+		return
 	}
 	var it *item
 	for _, arg := range call.Args {
 		sig, _ := types.Unalias(s.info.TypeOf(arg)).(*types.Signature)
-		if first := firstParam(sig); first == nil || !isSagaContext(first) {
+		first := firstParam(sig)
+		if first == nil || !isSagaContext(first) && !isHandle(first) {
 			continue
 		}
 		if it == nil {
 			it = s.partOf(call, r)
 		}
+		if isHandle(first) { // of Run; it can read no output
+			s.give(arg, sagaRun, it.label())
+			continue
+		}
 		if f := s.give(arg, r, it.label()); f != nil {
 			s.parts = append(s.parts, part{f, r, it})
 		}
+	}
+}
+
+// stackUndo: what saga.Stack undoes with.
+func (s *source) stackUndo(call *ast.CallExpr) {
+	if len(call.Args) > 1 {
+		s.give(call.Args[1], sagaUndo, s.label(call.Args[0]))
 	}
 }
 

@@ -67,3 +67,18 @@ func declaring() {
 		return n, nil
 	}).ReadOnly()
 }
+
+func running(ctx *durable.Context) {
+	b := saga.New[int, int]("s", "1")
+	saga.Run(b, "one", func(c *durable.Context, n int) (int, error) {
+		saga.Wait(b, "two", time.Second)                  // want `^captured-handle: b is captured by the body of step "one": declaring there panics`
+		return n, durable.Wait(ctx, "three", time.Second) // want `^captured-handle: ctx belongs to the code around the body of step "one", which has a handle of its own: use its parameter$`
+	}).ReadOnly()
+}
+
+func undoing(ctx *durable.Context) error {
+	undos := saga.NewStack(ctx)
+	return undos.Register("flight", func(saga.UndoContext) error {
+		return durable.Wait(ctx, "nap", time.Second) // want `^captured-handle: durable.Wait is called inside the undo of step "flight", with the captured handle ctx, and returns ErrNested`
+	})
+}

@@ -35,3 +35,15 @@ func sagas(ctx *durable.Context) (*saga.Saga[int, int], error) {
 	one := saga.Step(b, "one", func(c saga.Context, n int) (int, error) { return n, use(c) }).ReadOnly()
 	return b.Build(func(c saga.Context, n int) (int, error) { return one.Of(c), nil })
 }
+
+func runningWell() {
+	b := saga.New[int, int]("s", "1")
+	saga.Run(b, "one", func(ctx *durable.Context, n int) (int, error) {
+		undos := saga.NewStack(ctx)
+		if err := undos.Register("two", func(c saga.UndoContext) error { return use(c) }); err != nil {
+			return 0, undos.Unwind(err)
+		}
+		undos.Release()
+		return n, durable.Wait(ctx, "nap", time.Second)
+	}).ReadOnly()
+}

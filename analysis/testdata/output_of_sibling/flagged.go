@@ -1,6 +1,6 @@
 package outputofsibling
 
-import "github.com/clewdev/clew/analysis/testdata/standin/clew/saga"
+import "github.com/clewdev/clew/saga"
 
 type Trip struct{ Far bool }
 
@@ -42,4 +42,22 @@ func branches() {
 		_ = flight.Of(c) // want `output-of-sibling: the body of step "answer" reads`
 		return nil
 	}).ReadOnly()
+}
+
+// sequences: branches of a group run beside each other and beside its steps.
+func sequences(rental *saga.Saga[string, string]) {
+	b := saga.New[Trip, string]("trip", "1")
+	group := saga.Parallel(b, "bookings").UndoTogether()
+	way := group.Branch("way")
+	flight := saga.Step(way, "flight", book).Undo(cancel)
+	stay := group.Branch("stay")
+	saga.Step(stay, "hotel", func(c saga.Context, t Trip) (string, error) {
+		return flight.Of(c), nil // want `output-of-sibling: the body of step "hotel" reads the output of step "flight", which runs beside it in the group "bookings"`
+	}).Undo(cancel)
+	car := saga.Sub(group, "car", rental, func(c saga.Context, t Trip) (string, error) {
+		return flight.Of(c), nil // want `output-of-sibling: the input of sub-saga "car" reads the output of step "flight"`
+	})
+	saga.Step(way, "transfer", func(c saga.Context, t Trip) (string, error) {
+		return car.Of(c), nil // want `output-of-sibling: the body of step "transfer" reads the output of step "car"`
+	}).Undo(cancel)
 }

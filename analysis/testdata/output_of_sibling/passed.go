@@ -1,6 +1,6 @@
 package outputofsibling
 
-import "github.com/clewdev/clew/analysis/testdata/standin/clew/saga"
+import "github.com/clewdev/clew/saga"
 
 func passed() {
 	b := saga.New[Trip, string]("trip", "1")
@@ -22,4 +22,19 @@ func passed() {
 // helper declares on a scope that it does not know.
 func helper(s saga.Scope[Trip], before saga.Output[string]) {
 	saga.Step(s, "taxi", func(c saga.Context, t Trip) (string, error) { return before.Of(c), nil }).ReadOnly()
+}
+
+// In a branch of a group steps follow each other, and in its sub-saga.
+func sequences2(rental *saga.Saga[string, string]) {
+	b := saga.New[Trip, string]("trip", "1")
+	card := saga.Step(b, "card", book).Undo(cancel)
+	group := saga.Parallel(b, "bookings")
+	way := group.Branch("way")
+	flight := saga.Step(way, "flight", book).Undo(cancel)
+	car := saga.Sub(way, "car", rental, func(c saga.Context, t Trip) (string, error) { return flight.Of(c) + card.Of(c), nil })
+	answer := saga.Await[string](group, "answer", func(c saga.Context, t Trip, id string) error {
+		_ = card.Of(c)
+		return nil
+	}).ReadOnly()
+	_, _ = b.Build(func(c saga.Context, t Trip) (string, error) { return car.Of(c) + answer.Of(c), nil })
 }

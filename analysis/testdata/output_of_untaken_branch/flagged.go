@@ -1,6 +1,6 @@
 package outputofuntakenbranch
 
-import "github.com/clewdev/clew/analysis/testdata/standin/clew/saga"
+import "github.com/clewdev/clew/saga"
 
 type Trip struct{ Far bool }
 
