@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clewdev/clew/compensate"
@@ -22,6 +23,7 @@ type run struct {
 	stack   compensate.Stack[standing]
 	pivoted bool // the pivot has happened: only forward from here
 	forward Forwards
+	stuck   atomic.Int32 // places that wait for a person while effects stand
 }
 
 // flow is where code of the run goes along: the saga's own, that of a group's
@@ -239,6 +241,9 @@ func shares(t reflect.Type) bool {
 
 // status carries the two axes to the store with the next write.
 func (r *run) status(ctx *durable.Context, u Unwind) {
+	if r.stuck.Load() > 0 {
+		u = UnwindStuck
+	}
 	ctx.SetStatus(string(r.forward) + "/" + string(u))
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/saga"
+	"github.com/clewdev/clew/store/mem"
 )
 
 // undoable declares one of the shop's steps on a scope.
@@ -164,4 +166,46 @@ func ignore(err error) error {
 		return nil
 	}
 	return err
+}
+
+// TestStuckBesideOneThatGoesOn: of two members that wait for a person one goes
+// on, and the saga is stuck for the other's sake. The one that is asked about
+// first is declared last, so that it comes to its decision after the other has
+// come to its place.
+func TestStuckBesideOneThatGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop()
+		b := saga.New[order, string]("s", "1")
+		saga.Pivot(b, "capture", s.body("capture")).ParkInDoubt()
+		g := saga.Parallel(b, "tell")
+		s.before["mail"] = func(saga.Context) error { time.Sleep(time.Second); return saga.Reject(errDeclined) }
+		s.before["ledger"] = rejecting
+		saga.Step(g, "mail", s.body("mail")).Retriable()
+		saga.Step(g, "ledger", s.body("ledger")).Retriable()
+		sg, err := b.Build(nothing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ctx, stop := running(t, mem.New(), durable.Options{}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"ledger", "mail"} {
+			_, err := x.Wait(ctx)
+			rec, _ := e.Store().Load(ctx, "o1", durable.LoadHead)
+			var parked *durable.ParkedError
+			if !errors.As(err, &parked) || parked.Park.Operation != want || rec.Detail != "committed/stuck" {
+				t.Fatalf("got %v and status %s, want parked at %s, committed/stuck", err, rec.Detail, want)
+			}
+			delete(s.before, want)
+			if err := e.Act(ctx, "o1", rec.Revision, durable.Decision{Verb: durable.VerbRetry, Actor: "ada", Reason: "test"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := x.Wait(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 }
