@@ -321,10 +321,11 @@ func (k *call) invoked() error {
 	a, op := k.c.a, k.op
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch op.end {
-	case EntryResult:
+	switch {
+	case op.end == EntryResult:
 		return nil
-	case EntryCancel:
+	case op.end == EntryCancel, errors.Is(op.err, ErrInvokeStopped) && op.asked && !k.c.shielded:
+		// The second was stopped by us, and told so before that was recorded.
 		return a.stopped(op)
 	}
 	if op.invoked == nil {

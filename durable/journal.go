@@ -83,7 +83,8 @@ type operation struct {
 	beat      time.Time     // the last one
 	key       string        // of the delivery that ends a callback or an invocation
 	invoked   *invocation
-	open      int // operations directly in this context that have not ended
+	asked     bool // the execution had been asked to stop when it ended
+	open      int  // operations directly in this context that have not ended
 
 	resolved bool // an operator stated the outcome
 	actor    string
@@ -275,7 +276,7 @@ func (j *journal) advance(op *operation, e *Entry) {
 			op.payload = j.takeSignal(op.name, e.Delivery)
 		}
 	case EntryFailure, EntryTimeout, EntryLost:
-		op.unknown, op.rejected = e.Kind != EntryFailure, e.NoEffect
+		op.unknown, op.rejected, op.asked = e.Kind != EntryFailure, e.NoEffect, j.cancel != nil
 		op.doubt = op.doubt || !e.NoEffect
 		op.running, op.err = false, e.Error
 		if e.Kind == EntryLost && e.Attempt == 0 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/store/mem"
 )
 
@@ -1045,4 +1046,158 @@ func TestObserverOfAnActivationThatWritesAlready(t *testing.T) {
 	if err := errors.Join(err, <-done); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCrashPivotBesideBranches: a point of no return among branches happens
+// once, whatever dies when, and a cancel before it is obeyed.
+func TestCrashPivotBesideBranches(t *testing.T) {
+	for _, cancelled := range []bool{false, true} {
+		everywhere(t, func(w *durabletest.World, c *tally) func(*durable.Context, int) (string, error) {
+			return func(ctx *durable.Context, _ int) (string, error) {
+				b, err := durable.Parallel(ctx, "p", []durable.Branch[string]{
+					{Name: "pivot", Run: func(ctx *durable.Context) (string, error) {
+						if cancelled {
+							if _, err := durable.Step(ctx, "cancels", func(ctx context.Context) (int, error) {
+								return 0, once(w.Client.Cancel(ctx, "x", "test", "stop"))
+							}); err != nil {
+								return "", err
+							}
+						}
+						return count(ctx, c, "pivot", durable.PointOfNoReturn())
+					}},
+					{Name: "steps", Run: func(ctx *durable.Context) (string, error) {
+						_, err := count(ctx, c, "a")
+						if err == nil {
+							_, err = durable.UUID(ctx)
+						}
+						if err == nil {
+							_, err = count(ctx, c, "b")
+						}
+						return "b", err
+					}},
+				})
+				if err != nil {
+					return "", err
+				}
+				return strings.Join(b.Values(), ""), durable.Wait(ctx, "w", time.Minute)
+			}
+		}, func(w *durabletest.World, c *tally, h *durable.Head) {
+			if cancelled {
+				if h.Status != durable.StatusCancelled || c.get("x/1/p/pivot/pivot") != 0 {
+					w.Errorf("got %v (%v), the pivot ran %d times", h.Status, h.Error, c.get("x/1/p/pivot/pivot"))
+				}
+				return
+			}
+			succeeded(w, h, `"pivotb"`)
+		})
+	}
+}
+
+// TestDrainDuringEveryWait: a host that stops leaves nothing running, whatever
+// its executions wait for, and another goes on where it left.
+func TestDrainDuringEveryWait(t *testing.T) {
+	inner := durable.Define("inner", "1", func(ctx *durable.Context, _ int) (string, error) {
+		return "inner", durable.Wait(ctx, "w", time.Hour)
+	})
+	callback := func(ctx *durable.Context) (string, error) {
+		return durable.WaitForCallback[string](ctx, "cb", func(ctx context.Context, id string) error {
+			time.AfterFunc(time.Hour, func() { _ = engineFor.Load().CompleteCallback(context.Background(), id, "called") })
+			return nil
+		}, durable.WithCallbackTimeout(2*time.Hour))
+	}
+	for name, wait := range map[string]func(ctx *durable.Context) (string, error){
+		"receive": func(ctx *durable.Context) (string, error) {
+			_, err := durable.Receive[int](ctx, "none", time.Hour)
+			if errors.Is(err, durable.ErrSignalTimeout) {
+				err = nil
+			}
+			return "none", err
+		},
+		"callback": callback,
+		"invoke":   func(ctx *durable.Context) (string, error) { return durable.Invoke(ctx, "i", inner, 1) },
+		"poll": func(ctx *durable.Context) (string, error) {
+			n, err := durable.WaitForCondition(ctx, "c", 0, func(_ context.Context, n int) (int, bool, error) { return n + 1, n == 60, nil },
+				durable.WithRetry(durable.Retry{MaxAttempts: -1, Initial: time.Minute, Max: time.Minute, Multiplier: 1, NoJitter: true}))
+			return fmt.Sprint(n), err
+		},
+		"race": func(ctx *durable.Context) (string, error) {
+			return durable.Race(ctx, durable.Go(ctx, "slow", func(ctx *durable.Context) (string, error) { return "slow", durable.Wait(ctx, "w", 100*time.Hour) }),
+				durable.Go(ctx, "call", callback))
+		},
+		"batch": func(ctx *durable.Context) (string, error) {
+			b, err := durable.Map(ctx, "m", []int{1, 2, 3}, func(ctx *durable.Context, n, _ int) (string, error) {
+				_, err := step(ctx, "s", n)
+				return fmt.Sprint(n), errors.Join(err, durable.Wait(ctx, "w", time.Duration(n)*time.Hour))
+			}, durable.Flat(), durable.WithMaxConcurrency(2))
+			if err != nil {
+				return "", err
+			}
+			return strings.Join(b.Values(), ""), b.Err()
+		},
+	} {
+		for _, hot := range []time.Duration{-1, 1000 * time.Hour} {
+			t.Run(fmt.Sprint(name, " ", hot > 0), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := mem.New()
+					def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (string, error) {
+						s, err := wait(ctx)
+						if err != nil {
+							return "", err
+						}
+						return s, durable.Wait(ctx, "then", time.Minute)
+					})
+					opts := durable.Options{HotWait: hot}
+					w := newWorld(t, store, opts, def, inner)
+					if _, err := def.Start(t.Context(), w.e, "x", 1); err != nil {
+						t.Fatal(err)
+					}
+					for range 5 {
+						time.Sleep(17*time.Minute + 13*time.Second)
+						w.stop()
+						w = newWorld(t, store, opts, def, inner)
+					}
+					defer w.stop()
+					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+					defer cancel()
+					if out, err := def.Attach(w.e, "x").Wait(ctx); err != nil || out == "" {
+						t.Errorf("got %q, %v", out, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestCancelledCallerThatCrashes: an invocation that its own caller has stopped
+// was cancelled, also if the host dies before that is recorded.
+func TestCancelledCallerThatCrashes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hooked{Store: mem.New()}
+		inner := durable.Define("inner", "1", func(ctx *durable.Context, n int) (int, error) { return 0, durable.Wait(ctx, "w", 24*time.Hour) })
+		outer := durable.Define("outer", "1", func(ctx *durable.Context, n int) (int, error) { return durable.Invoke(ctx, "i", inner, n) })
+		w := newWorld(t, store, durable.Options{HotWait: -1}, inner, outer)
+		defer w.stop()
+		crashed := false
+		store.before = func(c *durable.Commit) {
+			if !crashed && c.ID == "x" && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryCancel && e.Op != 0 }) {
+				crashed = true
+				time.Sleep(time.Minute) // what was invoked stops, and says so
+				store.KillOwner(w.e.ID())
+				if _, err := store.Claim(context.Background(), &durable.Claim{ID: "x", Owner: "other", Now: time.Now(), Lease: time.Now()}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		x, err := outer.Start(t.Context(), w.e, "x", 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := w.e.Cancel(t.Context(), "x", "ada", "stop"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); !errors.Is(err, durable.ErrCancelled) || !crashed {
+			t.Errorf("got %v, want ErrCancelled", err)
+		}
+	})
 }
