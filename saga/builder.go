@@ -97,22 +97,30 @@ func (b *Builder[In, Out]) Build(result func(Context, In) (Out, error)) (*Saga[I
 		return nil, &BuildError{Saga: b.p.name, Problems: b.p.problems}
 	}
 	b.p.sealed = true
-	opts := []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint()), durable.WithTerminatedStatus(abandoned)}
+	s := &Saga[In, Out]{plan: &b.p, result: result, version: b.version}
+	s.opts = []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint()), durable.WithTerminatedStatus(abandoned)}
 	if b.timeout > 0 {
-		opts = append(opts, durable.WithExecutionTimeout(b.timeout))
+		s.opts = append(s.opts, durable.WithExecutionTimeout(b.timeout))
 	}
 	if b.p.onParked != nil {
-		opts = append(opts, durable.WithOnParked(b.p.onParked))
+		s.opts = append(s.opts, durable.WithOnParked(b.p.onParked))
 	}
-	s := &Saga[In, Out]{plan: &b.p, result: result}
-	s.Definition = durable.Define(b.p.name, b.version, s.run, opts...)
+	s.define()
 	return s, nil
+}
+
+// define makes the saga's runner a durable definition.
+func (s *Saga[In, Out]) define() {
+	s.Definition = durable.Define(s.plan.name, s.version, s.run, s.opts...)
 }
 
 // Saga is a saga that was built: a durable definition to register with an
 // engine and to start. It is immutable and safe for concurrent use.
 type Saga[In, Out any] struct {
 	*durable.Definition[In, Out]
-	plan   *plan
-	result func(Context, In) (Out, error)
+	plan      *plan
+	version   string
+	result    func(Context, In) (Out, error)
+	opts      []durable.DefineOption
+	intercept Interceptor // nil is none
 }

@@ -72,7 +72,9 @@ func (f *flow) attempt(t *try) (raw json.RawMessage, err error) {
 		raw, err = f.asks(ctx, t)
 	case t.flow != nil:
 		raw, err = durable.Child(ctx, t.name, func(c *durable.Context) (json.RawMessage, error) {
-			return t.flow(c, f.input())
+			return through(f.run, f.call(CallForward, t.step), func(context.Context) (json.RawMessage, error) {
+				return t.flow(c, f.input())
+			})(c)
 		}, durable.WithContextReport(&t.rep), durable.WithContextSubtype(t.class.subtype()))
 	default:
 		raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)
@@ -120,14 +122,21 @@ func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 		opts = append(opts, durable.WithCallbackTimeout(t.settings.timeout))
 	}
 	raw, err := durable.WaitForCallback[json.RawMessage](ctx, t.name, func(c context.Context, id string) error {
-		leave, err := set.limit.enter(c)
-		if err != nil {
-			return err
-		}
-		defer leave()
 		own := contextOf(c, seen)
 		own.key = strings.TrimSuffix(own.key, "/"+durable.SubmitterName)
-		return t.step.ask(own, f.input(), id)
+		call := f.call(CallForward, t.step)
+		call.Key = own.key
+		_, err := through(f.run, call, func(c context.Context) (struct{}, error) {
+			leave, err := set.limit.enter(c)
+			if err != nil {
+				return struct{}{}, err
+			}
+			defer leave()
+			own := own
+			own.Context = c
+			return struct{}{}, t.step.ask(own, f.input(), id)
+		})(c)
+		return err
 	}, opts...)
 	if err == nil {
 		if err = t.check(raw); err != nil { // somebody outside sent it
@@ -299,12 +308,13 @@ func (f *flow) inDoubt(t *try, reason durable.ParkReason, cause error) (bool, er
 // verdict runs the step's Verify: shielded, because what it finds out decides
 // whether there is anything to undo.
 func (f *flow) verdict(t *try) (verdict, error) {
-	seen, key := f.values, t.key
-	v, err := durable.Step(f.ctx.Shielded(), "verify "+t.name, func(c context.Context) (verdict, error) {
+	seen, call := f.values, f.call(CallVerify, t.step)
+	call.Key = t.key
+	v, err := durable.Step(f.ctx.Shielded(), "verify "+t.name, through(f.run, call, func(c context.Context) (verdict, error) {
 		vctx := contextOf(c, seen)
-		vctx.key = key
+		vctx.key = call.Key
 		return t.verify(vctx, f.input())
-	}, durable.WithRetry(patient()), durable.WithSubtype(durable.SubtypeVerify, t.order), durable.AfterBodies())
+	}), durable.WithRetry(patient()), durable.WithSubtype(durable.SubtypeVerify, t.order), durable.AfterBodies())
 	var failed *durable.StepError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, durable.ErrSuspended) {
 		mustNotHappen(err)

@@ -17,7 +17,8 @@ import (
 // run is one pass of the runner over one execution. All of it is rebuilt from
 // the journal on every activation.
 type run struct {
-	plan *plan
+	plan      *plan
+	intercept Interceptor
 
 	mu      sync.Mutex // members of groups push beside each other
 	stack   compensate.Stack[standing]
@@ -49,7 +50,7 @@ type standing struct {
 // run is the handler of the saga's definition.
 func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 	var zero Out
-	r := &run{plan: s.plan, forward: ForwardRunning}
+	r := &run{plan: s.plan, intercept: s.intercept, forward: ForwardRunning}
 	own := copies(in)
 	f := &flow{run: r, ctx: ctx, input: func() any { return own() }, values: noValues(s.plan)}
 	r.status(ctx, UnwindNone)
@@ -269,15 +270,17 @@ func patient() durable.Retry {
 // before it starts.
 func (f *flow) body(st *step) func(context.Context) (json.RawMessage, error) {
 	seen := f.values
-	return func(ctx context.Context) (json.RawMessage, error) {
+	return through(f.run, f.call(CallForward, st), func(ctx context.Context) (json.RawMessage, error) {
 		leave, err := st.settings.limit.enter(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer leave()
 		return st.body(contextOf(ctx, seen), f.input())
-	}
+	})
 }
+
+func (f *flow) call(kind CallKind, st *step) Call { return Call{Kind: kind, Step: f.prefix + st.name} }
 
 func (f *flow) context(ctx context.Context) Context { return contextOf(ctx, f.values) }
 

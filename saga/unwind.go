@@ -159,7 +159,9 @@ func (u *unwinding) late(ctx *durable.Context) (bool, error) {
 
 // body adapts an undo to a durable step.
 func (u *unwinding) body(st standing) func(context.Context) (struct{}, error) {
-	return func(c context.Context) (struct{}, error) {
+	call := st.from.call(CallUndo, st.step)
+	call.ForwardKey, call.Known = st.key, st.known
+	return through(u.run, call, func(c context.Context) (struct{}, error) {
 		leave, err := st.step.undoSettings.limit.enter(c)
 		if err != nil {
 			return struct{}{}, err
@@ -167,7 +169,7 @@ func (u *unwinding) body(st standing) func(context.Context) (struct{}, error) {
 		defer leave()
 		ctx := UndoContext{Context: st.from.context(c), forwardKey: st.key, cause: u.cause}
 		return struct{}{}, st.step.undo(ctx, st.from.input(), st.value, st.known)
-	}
+	})
 }
 
 // park asks a person. What stands while it waits makes the saga stuck, whatever
