@@ -197,6 +197,16 @@ func NoEffect(err error) error {
 	return &steered{err: err, permanent: true, noEffect: true}
 }
 
+// NoEffectYet marks err as proof that this attempt had no effect and never will,
+// as NoEffect does, and leaves it to the policy whether another follows.
+// NoEffectYet(nil) is nil.
+func NoEffectYet(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &steered{err: err, noEffect: true}
+}
+
 // steering collects the instructions in err's tree; the outermost delay wins.
 // Of joined errors one that is permanent stops retrying, but only all of them
 // together prove that there was no effect.

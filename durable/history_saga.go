@@ -58,7 +58,7 @@ func (s *sagaTeller) after(e, first *Entry) {
 			s.committed = true
 			s.tell(Event{Type: "SagaCommitted", At: e.At})
 		}
-	case e.Kind == EntryFailure && !e.Retry && e.NoEffect && (e.Error == nil || e.Error.Code != "clew/key-expired"):
+	case e.Kind == EntryFailure && !e.Retry && e.NoEffect && !unbegun(e.Error):
 		s.tell(Event{Type: "SagaRejected", At: e.At, Name: first.Name, Details: EventDetails{Error: errorOf(e.Error)}})
 	}
 }
@@ -74,4 +74,10 @@ func (s *sagaTeller) end(head *Head) {
 	case head.Status == StatusSucceeded && !s.committed:
 		s.tell(Event{Type: "SagaCommitted", At: head.Ended})
 	}
+}
+
+// unbegun tells whether an attempt that had no effect did not get to begin, which
+// rejects nothing.
+func unbegun(e *Error) bool {
+	return e != nil && (e.Code == "clew/key-expired" || e.Code == "saga/no-turn")
 }

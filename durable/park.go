@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 )
@@ -97,8 +98,22 @@ func (e *Engine) tellParked(a *activation) {
 				e.opts.Logger.Error("OnParked panicked", "execution", h.ID, "panic", fmt.Sprint(p))
 			}
 		}()
-		a.def.onParked(e.bodies, h)
+		a.def.onParked(e.bodies, e.asStored(h))
 	}(*a.final)
+}
+
+// asStored completes the head of an execution that was parked here by what only
+// the store knows, as the revision for a verb. The hook is called all the same if
+// that cannot be read.
+func (e *Engine) asStored(h Head) Head {
+	ctx, cancel := context.WithTimeout(e.bodies, e.opts.StoreTimeout)
+	defer cancel()
+	rec, err := e.store.Load(ctx, h.ID, LoadHead)
+	if err != nil || rec.Status != StatusParked {
+		return h
+	}
+	rec.Input = h.Input
+	return rec.Head
 }
 
 // bug is the Park of an execution whose code is wrong.

@@ -282,7 +282,7 @@ func (s *stepRun) outcome() ([]byte, error) {
 	defer s.a.mu.Unlock()
 	op := s.op
 	if r := s.o.report; r != nil {
-		*r = StepReport{Number: op.num, Key: s.o.key, Since: op.first, Attempts: op.attempt, InDoubt: op.doubt, Unknown: op.unknown, Rejected: op.rejected && !errors.Is(op.err, ErrKeyExpired), Resolved: op.resolved}
+		*r = StepReport{Number: op.num, Key: s.o.key, Since: op.first, Attempts: op.attempt, InDoubt: op.doubt, Unknown: op.unknown, Rejected: op.end == EntryFailure && op.rejected && !errors.Is(op.err, ErrKeyExpired), Resolved: op.resolved}
 		if op.attempt == 0 {
 			r.Number = 0
 		}

@@ -51,7 +51,7 @@ func (f *flow) step(st *step) error {
 		case t.rep.Number == 0 && !errors.Is(err, durable.ErrCancelled) && !errors.Is(err, durable.ErrKeyExpired):
 			mustNotHappen(err)
 		}
-		if t.rep.Rejected {
+		if t.rep.Rejected && !errors.As(err, new(*NoTurnError)) {
 			err = &rejection{err}
 		}
 		done, err := f.failed(t, err)

@@ -1,7 +1,6 @@
 package saga
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -153,48 +152,4 @@ func marshal(v any) (json.RawMessage, error) {
 		return nil, durable.Permanent(fmt.Errorf("saga: result %T cannot be stored as JSON: %w", v, err))
 	}
 	return raw, nil
-}
-
-// Limit bounds how many bodies run at once in this process, and how often they
-// begin. One Limit may be shared by steps of several sagas.
-type Limit struct {
-	slots chan struct{}
-	pace  *time.Ticker
-}
-
-// NewLimit lets at most n bodies run at once (0 is without bound), and at most
-// perSecond begin in a second (0 is without bound). It is for the life of the
-// process.
-func NewLimit(n int, perSecond float64) *Limit {
-	l := &Limit{}
-	if n > 0 {
-		l.slots = make(chan struct{}, n)
-	}
-	if perSecond > 0 {
-		l.pace = time.NewTicker(max(time.Duration(float64(time.Second)/perSecond), 1))
-	}
-	return l
-}
-
-// enter waits for a turn, until the attempt's context ends.
-func (l *Limit) enter(ctx context.Context) (leave func(), err error) {
-	if l == nil {
-		return func() {}, nil
-	}
-	if l.pace != nil {
-		select {
-		case <-l.pace.C:
-		case <-ctx.Done():
-			return nil, durable.NoEffect(context.Cause(ctx))
-		}
-	}
-	if l.slots == nil {
-		return func() {}, nil
-	}
-	select {
-	case l.slots <- struct{}{}:
-		return func() { <-l.slots }, nil
-	case <-ctx.Done():
-		return nil, durable.NoEffect(context.Cause(ctx))
-	}
 }

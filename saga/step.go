@@ -122,7 +122,8 @@ func (f *Forward[In, T]) KeyLifetime(d time.Duration) *Forward[In, T] {
 }
 
 // Limit makes the body wait for its turn, within the attempt's timeout. An
-// attempt that does not get one has had no effect.
+// attempt that does not get one has had no effect, and counts as one of the
+// policy's.
 func (f *Forward[In, T]) Limit(l *Limit) *Forward[In, T] {
 	f.s.settings.limit = l
 	return f
@@ -219,6 +220,9 @@ func UndoKeyLifetime(d time.Duration) UndoOption { return func(s *settings) { s.
 // UndoAtMostOnce: a lost attempt of the undo is not repeated under the same
 // number but uses up an attempt of its policy.
 func UndoAtMostOnce() UndoOption { return func(s *settings) { s.atMostOnce = true } }
+
+// UndoLimit makes the undo wait for its turn, as Forward.Limit does a body.
+func UndoLimit(l *Limit) UndoOption { return func(s *settings) { s.limit = l } }
 
 // Action is a step without a result that is being declared.
 type Action[In any] struct{ f *Forward[In, struct{}] }
