@@ -134,12 +134,13 @@ func ExampleEngine_Cancel() {
 	defer stop()
 	execution, _ := long.Start(ctx, engine, "l-1", 0)
 	<-begun
-	fmt.Println(engine.Cancel(ctx, "l-1", "ada", "took too long"))
+	asked := engine.Cancel(ctx, "l-1", "ada", "took too long") // durable, and perhaps obeyed already
 	_, err := execution.Wait(ctx)
+	fmt.Println(asked)
 	fmt.Println(err, errors.Is(err, durable.ErrCancelled))
 	// Output:
-	// <nil>
 	// tidied up
+	// <nil>
 	// durable: execution cancelled, by "ada": took too long true
 }
 

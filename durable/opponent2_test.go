@@ -1179,7 +1179,7 @@ func TestCancelledCallerThatCrashes(t *testing.T) {
 		defer w.stop()
 		crashed := false
 		store.before = func(c *durable.Commit) {
-			if !crashed && c.ID == "x" && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryCancel && e.Op != 0 }) {
+			if c.ID == "x" && !crashed && has(c, func(e *durable.Entry) bool { return e.Kind == durable.EntryCancel && e.Op != 0 }) {
 				crashed = true
 				time.Sleep(time.Minute) // what was invoked stops, and says so
 				store.KillOwner(w.e.ID())
