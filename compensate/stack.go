@@ -46,7 +46,12 @@ type Stack[T any] struct {
 
 // Push adds an action. The order of pushes does not matter, except between
 // equal Orders, of which the last one pushed is undone first.
-func (s *Stack[T]) Push(a Action[T]) { s.actions = append(s.actions, a) }
+func (s *Stack[T]) Push(a Action[T]) {
+	if s.actions == nil {
+		s.actions = make([]Action[T], 0, 8) // most have no more
+	}
+	s.actions = append(s.actions, a)
+}
 
 // Len returns the number of actions that are not undone.
 func (s *Stack[T]) Len() int { return len(s.actions) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 
 	"github.com/clewdev/clew/durable"
@@ -14,18 +13,26 @@ import (
 // timeout, and before the pivot with a cancel of the saga.
 type Context struct {
 	context.Context
-	key     string
-	attempt int
-	values  *values
+	key    string // if it is not the attempt's own
+	values *values
 }
 
 // Key is the idempotency key of the step: the same for all its attempts, on
 // every host. Send it to the participant. In a Verify it is the key of the
 // attempts in doubt; in an undo, the undo's own.
-func (c Context) Key() string { return c.key }
+func (c Context) Key() string {
+	if c.key != "" {
+		return c.key
+	}
+	info, _ := durable.StepInfoFrom(c.Context)
+	return info.Key
+}
 
 // Attempt is the number of this attempt, from 1.
-func (c Context) Attempt() int { return c.attempt }
+func (c Context) Attempt() int {
+	info, _ := durable.StepInfoFrom(c.Context)
+	return info.Attempt
+}
 
 // UndoContext is what an undo gets. A cancel of the saga does not end it.
 type UndoContext struct {
@@ -94,26 +101,37 @@ type Output[T any] struct {
 
 func output[T any](p *plan, s *step) Output[T] { return Output[T]{p, s.name} }
 
-// values are the results of one run so far. They never change, because a body
-// that ignored its timeout may still be reading them: with makes new ones.
+// values are the results of one run so far, the latest first. They never change,
+// because a body that ignored its timeout may still be reading them: with makes
+// new ones, which share the old.
 type values struct {
-	owner any
-	raw   map[string]json.RawMessage
+	owner  any
+	name   string
+	raw    json.RawMessage
+	before *values // nil: this is the beginning, and holds nothing
 }
 
-func noValues(p *plan) *values { return &values{owner: p, raw: map[string]json.RawMessage{}} }
+func noValues(p *plan) *values { return &values{owner: p} }
 
-// and returns the values of two members of a group.
-func (v *values) and(w *values) *values {
-	next := &values{owner: v.owner, raw: maps.Clone(v.raw)}
-	maps.Copy(next.raw, w.raw)
-	return next
+// and adds what w has beyond base, which v came from too.
+func (v *values) and(w, base *values) *values {
+	for ; w != base; w = w.before {
+		v = v.with(w.name, w.raw)
+	}
+	return v
 }
 
 func (v *values) with(name string, raw json.RawMessage) *values {
-	next := &values{owner: v.owner, raw: maps.Clone(v.raw)}
-	next.raw[name] = raw
-	return next
+	return &values{v.owner, name, raw, v}
+}
+
+func (v *values) find(name string) (json.RawMessage, bool) {
+	for ; v.before != nil; v = v.before {
+		if v.name == name {
+			return v.raw, true
+		}
+	}
+	return nil, false
 }
 
 // Of returns the step's result. Asking before the step has run, or for a step
@@ -132,7 +150,7 @@ func (o Output[T]) Get(c Context) (T, bool) {
 	if c.values == nil || o.owner == nil || c.values.owner != o.owner {
 		return zero, false
 	}
-	raw, ok := c.values.raw[o.name]
+	raw, ok := c.values.find(o.name)
 	if !ok {
 		return zero, false
 	}

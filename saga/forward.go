@@ -94,18 +94,20 @@ func (f *flow) options(t *try) []durable.StepOption {
 	if set.retry.MaxAttempts > 0 {
 		set.retry.MaxAttempts = max(set.retry.MaxAttempts-t.attempts, 1)
 	}
-	opts := append(set.options(t.base), durable.WithReport(&t.rep))
+	opts := append(set.options(t.base), durable.WithReport(&t.rep), withStored)
 	if set.atMostOnce && (t.verify != nil || !f.pivoted) {
 		opts = append(opts, durable.StopWhenUnknown())
 	}
 	if t.class == pivot {
 		opts = append(opts, durable.PointOfNoReturn())
 	}
-	opts = append(opts, durable.WithSubtype(t.class.subtype(), 0))
+	if sub := t.class.subtype(); sub != "" {
+		opts = append(opts, durable.WithSubtype(sub, 0))
+	}
 	if t.key != "" {
 		opts = append(opts, durable.WithKey(t.key, t.since))
 	}
-	if !t.forced {
+	if !t.forced && set.keyLifetime > 0 {
 		opts = append(opts, durable.WithKeyLifetime(set.keyLifetime))
 	}
 	return opts
@@ -123,7 +125,7 @@ func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 	}
 	raw, err := durable.WaitForCallback[json.RawMessage](ctx, t.name, func(c context.Context, id string) error {
 		own := contextOf(c, seen)
-		own.key = strings.TrimSuffix(own.key, "/"+durable.SubmitterName)
+		own.key = strings.TrimSuffix(own.Key(), "/"+durable.SubmitterName)
 		call := f.call(CallForward, t.step)
 		call.Key = own.key
 		_, err := through(f.run, call, func(c context.Context) (struct{}, error) {

@@ -145,8 +145,9 @@ func (f *flow) group(n *group) error {
 	if err != nil {
 		return err
 	}
+	base := f.values
 	for _, m := range members {
-		f.values = f.values.and(m.values)
+		f.values = f.values.and(m.values, base)
 	}
 	var cause error
 	for _, err := range errs {
@@ -208,8 +209,11 @@ func (f *flow) reach(ctx *durable.Context) *durable.Context {
 // copies returns a func that returns copies of in: the stored form read anew,
 // if it can be changed through a reference at all.
 func copies[In any](in In) func() In {
+	if !shares(reflect.TypeFor[In]()) {
+		return func() In { return in }
+	}
 	stored, err := json.Marshal(in)
-	if err != nil || !shares(reflect.TypeFor[In]()) {
+	if err != nil {
 		return func() In { return in }
 	}
 	return func() In {
@@ -250,7 +254,7 @@ func (r *run) status(ctx *durable.Context, u Unwind) {
 
 // options turns settings into those of a durable step.
 func (s *settings) options(base durable.Retry) []durable.StepOption {
-	opts := []durable.StepOption{durable.WithRetry(s.retry.Or(base))}
+	opts := append(make([]durable.StepOption, 0, 8), durable.WithRetry(s.retry.Or(base)))
 	if s.timeout > 0 {
 		opts = append(opts, durable.WithTimeout(s.timeout))
 	}
@@ -258,6 +262,25 @@ func (s *settings) options(base durable.Retry) []durable.StepOption {
 		opts = append(opts, durable.AtMostOnce())
 	}
 	return opts
+}
+
+// asStored is the form of results that bodies hand over: the stored one already,
+// so that it is not encoded a second time.
+type asStored struct{}
+
+var withStored = durable.WithStepCodec(asStored{})
+
+func (asStored) Encode(v any) ([]byte, error) {
+	raw, _ := v.(json.RawMessage)
+	if string(raw) == "null" {
+		return nil, nil // as durable stores what carries nothing
+	}
+	return raw, nil
+}
+
+func (asStored) Decode(b []byte, v any) error {
+	*v.(*json.RawMessage) = b
+	return nil
 }
 
 // patient is the policy of undos, of steps after the pivot and of Verify: an
@@ -285,6 +308,5 @@ func (f *flow) call(kind CallKind, st *step) Call { return Call{Kind: kind, Step
 func (f *flow) context(ctx context.Context) Context { return contextOf(ctx, f.values) }
 
 func contextOf(ctx context.Context, seen *values) Context {
-	info, _ := durable.StepInfoFrom(ctx)
-	return Context{Context: ctx, key: info.Key, attempt: info.Attempt, values: seen}
+	return Context{Context: ctx, values: seen}
 }
