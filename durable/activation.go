@@ -286,13 +286,17 @@ func (a *activation) unconsumed(s *scope) error {
 		pos int64
 	}{{s.id, s.pos}, {scopeID{s.id.parent, ScopeUnwind, s.id.branch}, s.unwound()}} {
 		if op := a.journal.behind(way.id, way.pos); op != nil {
-			return &NondeterminismError{
-				Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", s.path, way.pos+1),
-				Have: op.describe(), Want: "no operation",
-			}
+			return a.tooShort(s, way.pos, op)
 		}
 	}
 	return nil
+}
+
+func (a *activation) tooShort(s *scope, pos int64, op *operation) error {
+	return &NondeterminismError{
+		Execution: a.id.ID, Place: fmt.Sprintf("%q, position %d", s.path, pos+1),
+		Have: op.describe(), Want: "no operation",
+	}
 }
 
 // unwound is how many operations of the way out the code has asked for.

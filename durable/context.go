@@ -71,6 +71,19 @@ func (c *Context) Unwinding() *Context {
 	return &Context{Context: c.Context, a: c.a, st: c.st, shielded: true, scope: c.scope.out}
 }
 
+// NoMoreForward says that the code asks for no further operation on this handle
+// but those of the way out. If the journal has one, because the code has become
+// shorter, the execution parks: what came later must not stand while what came
+// before it is undone. It is for layers that undo, as package saga.
+func (c *Context) NoMoreForward() {
+	c.a.mu.Lock()
+	op := c.a.journal.behind(c.scope.id, c.scope.pos)
+	c.a.mu.Unlock()
+	if op != nil && !c.st.over() {
+		c.st.parkAndExit(c.a.bug(ParkNondeterminism, c.scope.path, c.a.tooShort(c.scope, c.scope.pos, op)))
+	}
+}
+
 // Replaying tells whether the code is still passing what the journal has: the
 // next operation on this handle has been recorded before. It is for logs,
 // which should not tell a thing twice, and must decide nothing else.

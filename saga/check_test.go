@@ -2,6 +2,7 @@ package saga_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -225,6 +226,28 @@ func TestOldUndosBesideNew(t *testing.T) {
 		}
 		if got, want := d.undoOrder(), "b@1 a@1 b@2 a@2 x@2"; got != want {
 			t.Errorf("got undone %q, want %q", got, want)
+		}
+	})
+}
+
+// TestShorterSagaUndoesNothing: a definition that ends before the journal does
+// parks, and undoes nothing of what came before the steps that it does not know.
+func TestShorterSagaUndoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &declared{outside: newOutside(), fails: map[string]error{"d": durable.RetryAfter(errors.New("not yet"), time.Hour)}}
+		store, shorter := mem.New(), d.declare("1", "a")
+		inFlight(t, store, "s1", d.declare("1", "a c d"))
+		r, err := saga.Check(t.Context(), store, shapes(shorter))
+		if err != nil || r.Count(saga.FitNone) != 1 {
+			t.Errorf("got %+v, %v, want one that cannot run", r, err)
+		}
+		cancelled(t, store, "s1", shorter)
+		rec, err := store.Load(t.Context(), "s1", durable.LoadHead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Park == nil || rec.Park.Reason != durable.ParkNondeterminism || d.undoOrder() != "" {
+			t.Errorf("got %v, %+v, undone %q; want parked as nondeterminism with nothing undone", rec.Status, rec.Park, d.undoOrder())
 		}
 	})
 }

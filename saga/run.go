@@ -55,7 +55,7 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 	f := &flow{run: r, ctx: ctx, input: func() any { return own() }, values: noValues(s.plan)}
 	r.status(ctx, UnwindNone)
 	if err := f.sequence(s.plan.root.nodes); err != nil {
-		return zero, r.unwind(ctx, err)
+		return zero, r.back(ctx, err)
 	}
 	out, err := s.result(f.context(ctx), own())
 	if err == nil && !r.pivoted {
@@ -73,7 +73,15 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 	case r.pivoted:
 		r.mustFinish(err)
 	}
-	return zero, r.unwind(ctx, err)
+	return zero, r.back(ctx, err)
+}
+
+// back unwinds, if the plan has come as far as the journal.
+func (r *run) back(ctx *durable.Context, cause error) error {
+	if !errors.Is(cause, durable.ErrSuspended) {
+		ctx.NoMoreForward()
+	}
+	return r.unwind(ctx, cause)
 }
 
 // mustFinish parks, by a panic, over a result that cannot be made after the
