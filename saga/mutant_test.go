@@ -77,7 +77,7 @@ var mutants = []mutation{
 		"c := &flow{run: f.run, ctx", "c := &flow{run: &run{plan: f.plan, pivoted: f.pivoted}, ctx",
 		"TestSubSagaIsUndone"},
 	{"does not record that an undo was skipped", "saga/unwind.go",
-		"			u.skipped = append(u.skipped, a.Name)\n", "",
+		"		u.skipped = append(u.skipped, p.Operation)\n", "",
 		"TestSkipIsNamed"},
 	{"calls a saga stuck no more when one of two goes on", "saga/run.go",
 		"	if r.stuck.Load() > 0 {", "	if false {",
