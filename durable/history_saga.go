@@ -48,7 +48,7 @@ func (s *sagaTeller) undoing(ev *Event, e, first *Entry) {
 
 // after tells what follows from the event of an entry.
 func (s *sagaTeller) after(e, first *Entry) {
-	if s == nil || first.Type != OpStep || first.Scope != ScopeForward {
+	if s == nil || first.Type != OpStep || first.Scope != ScopeForward || first.Subtype == SubtypeUndo { // undos beside each other have a context of their own
 		return
 	}
 	switch {
