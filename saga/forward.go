@@ -127,7 +127,7 @@ func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 		own := contextOf(c, seen)
 		own.key = strings.TrimSuffix(own.Key(), "/"+durable.SubmitterName)
 		call := f.call(CallForward, t.step)
-		call.Key = own.key
+		call.Key, call.Callback = own.key, id
 		_, err := through(f.run, call, func(c context.Context) (struct{}, error) {
 			leave, err := set.limit.enter(c)
 			if err != nil {

@@ -13,6 +13,9 @@ type Call struct {
 	Key     string // Context.Key of the function
 	Attempt int    // from 1; 0 of a Run, which has none
 
+	// Callback is the ID to answer under, of an Await.
+	Callback string
+
 	// Of an undo.
 	ForwardKey string
 	Known      bool // it gets the step's result, which else is in doubt

@@ -172,7 +172,10 @@ type process struct {
 func launch(w *World, s Subject, f *faulty) *process {
 	opts := s.Options
 	opts.DrainTimeout = time.Nanosecond // the dead do not tidy up
-	opts.BaseContext = context.WithValue(context.Background(), processKey{}, f)
+	if opts.BaseContext == nil {
+		opts.BaseContext = context.Background()
+	}
+	opts.BaseContext = context.WithValue(opts.BaseContext, processKey{}, f)
 	e, err := durable.New(f, opts)
 	if err != nil {
 		w.Fatal(err)
