@@ -61,105 +61,108 @@ func hotel(t *testing.T, do body, un undo) *saga.Saga[string, string] {
 	return sg
 }
 
-// TestCheckUndosFindsWhatIsWrong: each saga, or its participant, has one mistake.
+// wrongs are sagas, or participants, with one mistake each.
+var wrongs = []struct {
+	name string
+	make func(p *counter) (body, undo)
+	want string // "" is nothing
+}{
+	{"nothing", right, ""},
+	{"undo is not idempotent", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+			p.tombs[c.ForwardKey()] = true
+			if _, booked := p.rooms[c.ForwardKey()]; booked {
+				p.rooms[c.ForwardKey()]--
+			}
+			return nil
+		}
+	}, "undo is not idempotent"},
+	{"undo fails the second time", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+			if p.tombs[c.ForwardKey()] {
+				return errors.New("there is no such booking")
+			}
+			p.free(c.ForwardKey())
+			return nil
+		}
+	}, "undo is not idempotent"},
+	{"undo before do leaves no tombstone", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+			if p.rooms[c.ForwardKey()] > 0 {
+				p.free(c.ForwardKey())
+			}
+			return nil
+		}
+	}, "in doubt, not having happened: a forward request that arrives after the undo has an effect"},
+	{"undo leaves no tombstone at all", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+			p.rooms[c.ForwardKey()] = 0
+			return nil
+		}
+	}, "after it succeeded: a forward request that arrives after the undo has an effect"},
+	{"undo fails when there is nothing to undo", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
+			if _, booked := p.rooms[c.ForwardKey()]; !booked {
+				return errors.New("there is no such booking")
+			}
+			p.free(c.ForwardKey())
+			return nil
+		}
+	}, "fails when there is nothing to undo"},
+	{"undo reads a result that is absent", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, m saga.Maybe[string]) error {
+			key, _ := m.Get() // which the body returned
+			p.free(key)
+			return nil
+		}
+	}, "in doubt, having happened: the step changed map[rooms:1], and its undo map[]"},
+	{"undo panics over a result that is absent", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(c saga.UndoContext, _ string, m saga.Maybe[string]) error {
+			key, _ := m.Get()
+			p.free(key[:1] + key[1:])
+			return nil
+		}
+	}, "its undo fails without the result: it panicked"},
+	{"undo does nothing", func(p *counter) (body, undo) {
+		do, _ := right(p)
+		return do, func(saga.UndoContext, string, saga.Maybe[string]) error { return nil }
+	}, "does not take that back"},
+	{"body is not idempotent", func(p *counter) (body, undo) {
+		_, un := right(p)
+		return func(c saga.Context, in string) (string, error) {
+			if p.tombs[c.Key()] {
+				return "", saga.Reject(errors.New("refused"))
+			}
+			p.rooms[c.Key()]++
+			return c.Key(), nil
+		}, un
+	}, "its body is not idempotent"},
+	{"key is used again with other input", func(p *counter) (body, undo) {
+		_, un := right(p)
+		return func(c saga.Context, in string) (string, error) {
+			return c.Key(), p.book(c.Key(), fmt.Sprint(in, time.Now()))
+		}, un
+	}, "/1/book\" came with input"},
+	{"key is not the step's", func(p *counter) (body, undo) {
+		return func(c saga.Context, in string) (string, error) { return "mine", p.book("mine", in) },
+			func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error { p.free("mine"); return nil }
+	}, "failed by itself"},
+	{"nothing shows", func(p *counter) (body, undo) {
+		return func(saga.Context, string) (string, error) { return "", nil },
+			func(saga.UndoContext, string, saga.Maybe[string]) error { return nil }
+	}, "Standing shows no effect"},
+}
+
+// TestCheckUndosFindsWhatIsWrong, and names it.
 func TestCheckUndosFindsWhatIsWrong(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		make func(p *counter) (body, undo)
-		want string // "" is nothing
-	}{
-		{"nothing", right, ""},
-		{"undo is not idempotent", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
-				p.tombs[c.ForwardKey()] = true
-				if _, booked := p.rooms[c.ForwardKey()]; booked {
-					p.rooms[c.ForwardKey()]--
-				}
-				return nil
-			}
-		}, "undo is not idempotent"},
-		{"undo fails the second time", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
-				if p.tombs[c.ForwardKey()] {
-					return errors.New("there is no such booking")
-				}
-				p.free(c.ForwardKey())
-				return nil
-			}
-		}, "undo is not idempotent"},
-		{"undo before do leaves no tombstone", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
-				if p.rooms[c.ForwardKey()] > 0 {
-					p.free(c.ForwardKey())
-				}
-				return nil
-			}
-		}, "in doubt, not having happened: a forward request that arrives after the undo has an effect"},
-		{"undo leaves no tombstone at all", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
-				p.rooms[c.ForwardKey()] = 0
-				return nil
-			}
-		}, "after it succeeded: a forward request that arrives after the undo has an effect"},
-		{"undo fails when there is nothing to undo", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error {
-				if _, booked := p.rooms[c.ForwardKey()]; !booked {
-					return errors.New("there is no such booking")
-				}
-				p.free(c.ForwardKey())
-				return nil
-			}
-		}, "fails when there is nothing to undo"},
-		{"undo reads a result that is absent", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, m saga.Maybe[string]) error {
-				key, _ := m.Get() // which the body returned
-				p.free(key)
-				return nil
-			}
-		}, "in doubt, having happened: the step changed map[rooms:1], and its undo map[]"},
-		{"undo panics over a result that is absent", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(c saga.UndoContext, _ string, m saga.Maybe[string]) error {
-				key, _ := m.Get()
-				p.free(key[:1] + key[1:])
-				return nil
-			}
-		}, "its undo fails without the result: it panicked"},
-		{"undo does nothing", func(p *counter) (body, undo) {
-			do, _ := right(p)
-			return do, func(saga.UndoContext, string, saga.Maybe[string]) error { return nil }
-		}, "does not take that back"},
-		{"body is not idempotent", func(p *counter) (body, undo) {
-			_, un := right(p)
-			return func(c saga.Context, in string) (string, error) {
-				if p.tombs[c.Key()] {
-					return "", saga.Reject(errors.New("refused"))
-				}
-				p.rooms[c.Key()]++
-				return c.Key(), nil
-			}, un
-		}, "its body is not idempotent"},
-		{"key is used again with other input", func(p *counter) (body, undo) {
-			_, un := right(p)
-			return func(c saga.Context, in string) (string, error) {
-				return c.Key(), p.book(c.Key(), fmt.Sprint(in, time.Now()))
-			}, un
-		}, "/1/book\" came with input"},
-		{"key is not the step's", func(p *counter) (body, undo) {
-			return func(c saga.Context, in string) (string, error) { return "mine", p.book("mine", in) },
-				func(c saga.UndoContext, _ string, _ saga.Maybe[string]) error { p.free("mine"); return nil }
-		}, "failed by itself"},
-		{"nothing shows", func(p *counter) (body, undo) {
-			return func(saga.Context, string) (string, error) { return "", nil },
-				func(saga.UndoContext, string, saga.Maybe[string]) error { return nil }
-		}, "Standing shows no effect"},
-	} {
+	for _, c := range wrongs {
 		t.Run(c.name, func(t *testing.T) {
 			p := newCounter()
 			do, un := c.make(p)
