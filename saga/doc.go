@@ -28,7 +28,10 @@
 // step has an [Output] only once it has been classified: by Undo, ReadOnly,
 // Irreversible or Retriable. So the compiler refuses most mistakes, and
 // [Builder.Build] names the rest with file and line. A [Saga] is a
-// durable.Definition: register it with an engine and start it.
+// durable.Definition: register it with an engine and start it. Steps may stand in
+// groups, branches and sub-sagas ([Parallel], [When], [Sub]). What is better
+// written as code keeps its undos on a [Stack]. docs/sagas.md has all of it, with
+// what participants must do.
 //
 // # Keys and late requests
 //
