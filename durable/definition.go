@@ -110,7 +110,8 @@ func (d *Definition[In, Out]) Version() string { return d.d.version }
 // has room, it runs here, and its first step's start was part of the write.
 // With an error from the store the outcome is unknown: call again with the
 // same ID. Engine e must have the definition registered (ErrUnknownDefinition).
-// Options count for the start that creates the execution.
+// Options count for the start that creates the execution. ErrPaused while an
+// operator has paused starts of the definition, unless the execution exists.
 func (d *Definition[In, Out]) Start(ctx context.Context, e *Engine, id string, in In, opts ...StartOption) (*Execution[Out], error) {
 	o, err := startOptionsOf(opts)
 	if err != nil {

@@ -44,6 +44,11 @@ type Options struct {
 	// Default 10 s.
 	StoreTimeout time.Duration
 
+	// PauseCheck is how old what this engine knows of a pause of a definition
+	// may be (see Engine.Pause). Each look is a read, by what starts or unwinds
+	// only. Default 10 s.
+	PauseCheck time.Duration
+
 	// PollMin and PollMax bound the adaptive, jittered pause between two looks
 	// for due work. Default 50 ms and 1 s.
 	PollMin, PollMax time.Duration
@@ -100,6 +105,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"InboxCheck", &o.InboxCheck, 2 * time.Second}, {"Volatile", &o.Volatile, 20 * time.Millisecond},
 		{"StoreTimeout", &o.StoreTimeout, 10 * time.Second}, {"PollMin", &o.PollMin, 50 * time.Millisecond},
 		{"PollMax", &o.PollMax, time.Second}, {"DrainTimeout", &o.DrainTimeout, 20 * time.Second},
+		{"PauseCheck", &o.PauseCheck, 10 * time.Second},
 	} {
 		if *f.v < 0 {
 			return o, fmt.Errorf("%w: Options.%s is %v", ErrInvalid, f.name, *f.v)
@@ -139,7 +145,8 @@ type Engine struct {
 	bodies    context.Context // parent of the bodies' contexts
 	bodyStop  context.CancelCauseFunc
 	values    context.Context // parent of the handlers' contexts
-	wg        sync.WaitGroup  // activations
+	pauses    pauses
+	wg        sync.WaitGroup // activations
 
 	mu      sync.Mutex
 	defs    map[string]*definition // by name@version
@@ -204,6 +211,9 @@ func (e *Engine) Register(defs ...Registrable) error {
 		d := r.registration()
 		key := d.name + "@" + d.version
 		known := e.defs[key]
+		if err := reserved(d.name); err != nil {
+			return err
+		}
 		switch {
 		case d.name == "" || d.version == "" || len(key) > MaxNameLength:
 			return fmt.Errorf("%w: definition %q version %q: both are needed, together at most %d bytes", ErrInvalid, d.name, d.version, MaxNameLength)
@@ -226,11 +236,17 @@ func (e *Engine) start(ctx context.Context, def *definition, id string, input []
 	if strings.ContainsRune(id, 0) {
 		return nil, fmt.Errorf("%w: an execution ID has no NUL byte", ErrInvalid)
 	}
+	if err := reserved(id); err != nil {
+		return nil, err
+	}
 	e.mu.Lock()
 	registered := e.defs[def.name+"@"+def.version] == def
 	e.mu.Unlock()
 	if !registered {
 		return nil, fmt.Errorf("%w: %s@%s: call Engine.Register first", ErrUnknownDefinition, def.name, def.version)
+	}
+	if err := e.mayStart(ctx, def.name, id); err != nil {
+		return nil, err
 	}
 	at := now()
 	identity := Identity{ID: id, Definition: def.name, Version: def.version, Fingerprint: def.fingerprint,

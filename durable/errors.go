@@ -101,6 +101,9 @@ var (
 	ErrTerminated = errors.New("durable: execution terminated")
 	// ErrRerun: the execution may not be re-run; the error says why.
 	ErrRerun = errors.New("durable: cannot be re-run")
+	// ErrPaused: an operator has paused starts of the definition. The error is a
+	// *PausedError, which names who, and why.
+	ErrPaused = errors.New("durable: definition is paused")
 	// ErrUnknownDefinition: the definition is not registered with this engine.
 	ErrUnknownDefinition = errors.New("durable: definition not registered")
 	// ErrVerb: the verb is not possible on this execution now; the error says

@@ -55,6 +55,9 @@ func (e *Engine) Rerun(ctx context.Context, id, from, actor, reason string) (str
 	if err != nil {
 		return "", fmt.Errorf("rerun %q from %q: %w", id, from, err)
 	}
+	if p := e.pausedNow(ctx, rec.Definition); p != nil && p.Starts {
+		return "", fmt.Errorf("rerun %q from %q: %w", id, from, &PausedError{*p})
+	}
 	at := now()
 	said, err := json.Marshal(Decision{Verb: VerbRerun})
 	if err != nil {

@@ -94,6 +94,9 @@ func (u *unwinding) all(ctx, out *durable.Context, p compensate.Policy) error {
 // The clock is asked here, where nothing else of the saga runs, and recorded: a
 // replay must decide as the first pass did.
 func (u *unwinding) admit(out *durable.Context, batch []compensate.Action[standing]) (left time.Duration, skip bool, err error) {
+	if err := awaitContinued(out); err != nil {
+		return 0, false, err
+	}
 	if u.deadline.IsZero() || u.seen {
 		return 0, false, nil
 	}
@@ -169,8 +172,20 @@ type undoing struct {
 	left  time.Duration // for retries; zero is no limit
 }
 
+// awaitContinued waits while unwinding is paused.
+func awaitContinued(ctx *durable.Context) error {
+	err := ctx.AwaitContinued()
+	if err != nil && !errors.Is(err, durable.ErrSuspended) {
+		mustNotHappen(err)
+	}
+	return err
+}
+
 // attempt runs one durable step of an undo.
 func (u *unwinding) attempt(ctx *durable.Context, t *undoing) error {
+	if err := awaitContinued(ctx); err != nil {
+		return err
+	}
 	set := t.set
 	if t.left > 0 && (set.retry.MaxElapsed < 0 || t.left < set.retry.MaxElapsed) {
 		set.retry.MaxElapsed = t.left

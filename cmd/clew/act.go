@@ -9,55 +9,34 @@ import (
 	"github.com/clewdev/clew/durable"
 )
 
+func (t *tool) cancel() *cobra.Command {
+	return t.verbFor(durable.VerbCancel, "Ask an execution to stop; a saga unwinds unless its pivot has started", false, nil)
+}
+
+func (t *tool) retry() *cobra.Command {
+	return t.verbFor(durable.VerbRetry, "Give the operation that a parked execution stands at new attempts, under the same key", true, func(cmd *cobra.Command, d *durable.Decision) {
+		cmd.Flags().BoolVar(&d.Force, "force", false, "also under an idempotency key that participants honour no more")
+	})
+}
+
+func (t *tool) resume() *cobra.Command {
+	return t.verbFor(durable.VerbResume, "Let an execution that was parked for a bug go on, after a deploy", true, nil)
+}
+
 func (t *tool) skip() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "skip ID", Short: "Count the undo that a saga is parked at as done, and go on with the others", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbSkip})
-		},
-	}
-	a.flags(cmd, true)
-	return cmd
+	return t.verbFor(durable.VerbSkip, "Count the undo that a saga is parked at as done, and go on with the others", true, nil)
 }
 
 func (t *tool) unwind() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "unwind ID", Short: "Let a saga that is parked before its pivot unwind", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbUnwind})
-		},
-	}
-	a.flags(cmd, true)
-	return cmd
+	return t.verbFor(durable.VerbUnwind, "Let a saga that is parked before its pivot unwind", true, nil)
 }
 
 func (t *tool) abandon() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "abandon ID", Short: "End a parked execution as it stands, with all effects left", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbAbandon})
-		},
-	}
-	a.flags(cmd, true)
-	return cmd
+	return t.verbFor(durable.VerbAbandon, "End a parked execution as it stands, with all effects left", true, nil)
 }
 
 func (t *tool) terminate() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "terminate ID", Short: "End an execution without a word to its code: nothing is undone (mostly you want cancel)", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := t.e.Terminate(cmd.Context(), args[0], a.actor, a.reason); err != nil {
-				return err
-			}
-			return t.done(args[0], "terminate", a)
-		},
-	}
-	a.flags(cmd, false)
-	return cmd
+	return t.verbFor(durable.VerbTerminate, "End an execution without a word to its code: nothing is undone (mostly you want cancel)", false, nil)
 }
 
 func (t *tool) rerun() *cobra.Command {

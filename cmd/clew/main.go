@@ -56,7 +56,8 @@ func command(out io.Writer) *cobra.Command {
 	root.SetOut(out)
 	root.PersistentFlags().StringVar(&t.url, "store", os.Getenv("CLEW_STORE"), "store of the executions: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=… (default $CLEW_STORE)")
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, one object per line")
-	root.AddCommand(t.ls(), t.show(), t.cancel(), t.retry(), t.resolve(), t.resume(), t.skip(), t.unwind(), t.abandon(), t.terminate(), t.rerun(), t.signal(), t.history(), t.cost(), t.versions(), t.check(), t.diagram(), t.tableCommand())
+	root.AddCommand(t.ls(), t.show(), t.cancel(), t.retry(), t.resolve(), t.resume(), t.skip(), t.unwind(), t.abandon(), t.terminate(), t.pause(), t.resumeDefinition(),
+		t.rerun(), t.signal(), t.history(), t.cost(), t.versions(), t.check(), t.diagram(), t.tableCommand())
 	return root
 }
 
@@ -110,35 +111,6 @@ func (t *tool) verb(ctx context.Context, id string, a act, d durable.Decision) e
 	return t.done(id, string(d.Verb), a)
 }
 
-func (t *tool) cancel() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "cancel ID", Short: "Ask an execution to stop; a saga unwinds unless its pivot has started", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := t.e.Cancel(cmd.Context(), args[0], a.actor, a.reason); err != nil {
-				return err
-			}
-			return t.done(args[0], "cancel", a)
-		},
-	}
-	a.flags(cmd, false)
-	return cmd
-}
-
-func (t *tool) retry() *cobra.Command {
-	var a act
-	var force bool
-	cmd := &cobra.Command{
-		Use: "retry ID", Short: "Give the operation that a parked execution stands at new attempts, under the same key", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbRetry, Force: force})
-		},
-	}
-	a.flags(cmd, true)
-	cmd.Flags().BoolVar(&force, "force", false, "also under an idempotency key that participants honour no more")
-	return cmd
-}
-
 func (t *tool) resolve() *cobra.Command {
 	var a act
 	var output string
@@ -156,17 +128,5 @@ func (t *tool) resolve() *cobra.Command {
 	a.flags(cmd, true)
 	cmd.Flags().StringVar(&output, "output", "", "it happened, and this is its result, as JSON")
 	cmd.Flags().BoolVar(&noEffect, "no-effect", false, "it had no effect and never will")
-	return cmd
-}
-
-func (t *tool) resume() *cobra.Command {
-	var a act
-	cmd := &cobra.Command{
-		Use: "resume ID", Short: "Let an execution that was parked for a bug go on, after a deploy", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.verb(cmd.Context(), args[0], a, durable.Decision{Verb: durable.VerbResume})
-		},
-	}
-	a.flags(cmd, true)
 	return cmd
 }

@@ -61,75 +61,28 @@ func lineOf(h *durable.Head) line {
 }
 
 func (t *tool) ls() *cobra.Command {
-	var definition, since, until string
-	var statuses []string
-	var tags map[string]string
+	var f filter
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List executions", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := &durable.ListQuery{Definition: definition, Tags: tags, Limit: 500}
-			var err error
-			if q.From, err = moment(since); err != nil {
+			q, err := f.query()
+			if err != nil {
 				return err
 			}
-			if q.To, err = moment(until); err != nil {
-				return err
-			}
-			for _, name := range statuses {
-				s, err := statusNamed(name)
-				if err != nil {
-					return err
-				}
-				q.Statuses = append(q.Statuses, s)
-			}
-			return t.list(cmd, q)
+			return t.list(cmd, &q, f.matches)
 		},
 	}
-	cmd.Flags().StringVar(&definition, "definition", "", "only of this definition")
-	cmd.Flags().StringToStringVar(&tags, "tag", nil, "only with this tag, as name=value")
-	cmd.Flags().StringVar(&since, "since", "", "only created since then: a time, as 2026-11-24T08:00:00Z, or so long ago, as 24h")
-	cmd.Flags().StringVar(&until, "until", "", "only created before then, likewise")
-	cmd.Flags().StringSliceVar(&statuses, "status", nil, "only in these statuses: "+strings.Join(statusNames(), ", "))
+	f.flags(cmd)
 	return cmd
 }
 
-// moment reads a time, or how long ago it was; "" is no time.
-func moment(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(s); err == nil {
-		return time.Now().Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return at, fmt.Errorf("%q is neither a time, as 2026-11-24T08:00:00Z, nor a duration, as 24h", s)
-	}
-	return at, nil
-}
-
-var allStatuses = []durable.Status{durable.StatusPending, durable.StatusRunning, durable.StatusSuspended, durable.StatusParked,
-	durable.StatusSucceeded, durable.StatusFailed, durable.StatusCancelled, durable.StatusTimedOut, durable.StatusTerminated}
-
-func statusNames() (names []string) {
-	for _, s := range allStatuses {
-		names = append(names, s.String())
-	}
-	return names
-}
-
-func statusNamed(name string) (durable.Status, error) {
-	i := slices.Index(statusNames(), name)
-	if i < 0 {
-		return 0, fmt.Errorf("unknown status %q: known are %s", name, strings.Join(statusNames(), ", "))
-	}
-	return allStatuses[i], nil
-}
-
-func (t *tool) list(cmd *cobra.Command, q *durable.ListQuery) error {
+func (t *tool) list(cmd *cobra.Command, q *durable.ListQuery, matches func(*durable.Head) bool) error {
 	w := t.table("ID", "DEFINITION", "STATUS", "FORWARD", "UNWIND", "WHY PARKED", "CREATED")
 	n := 0
 	err := t.each(cmd.Context(), q, func(h *durable.Head) error {
+		if !matches(h) {
+			return nil
+		}
 		n++
 		l := lineOf(h)
 		if t.json {

@@ -23,6 +23,8 @@ type inFlight struct {
 	Oldest     time.Time `json:"oldest"`
 	// Overdue is for how many seconds something has been due, at most.
 	Overdue float64 `json:"overdue_seconds"`
+	// Paused is the pause of the definition, if there is one.
+	Paused *durable.Pause `json:"paused,omitempty"`
 }
 
 // late is when nobody seems to serve a version: workers look every second or
@@ -31,7 +33,7 @@ const late = time.Minute
 
 func (t *tool) versions() *cobra.Command {
 	return &cobra.Command{
-		Use: "versions", Short: "Show what is in flight on which version of which definition", Args: cobra.NoArgs,
+		Use: "versions", Short: "Show what is in flight on which version of which definition, and what is paused", Args: cobra.NoArgs,
 		Long: "Show what is in flight on which version of which definition. An execution runs on the version that it started\n" +
 			"with, and workers take only what they have registered. A version whose work stays due is served by nobody: run a\n" +
 			"worker that registers it too. Nothing of it is lost, and nothing parks.",
@@ -51,10 +53,30 @@ func (t *tool) versions() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			paused, err := t.e.Pauses(cmd.Context())
+			if err != nil {
+				return err
+			}
+			pauses(found, paused)
 			return t.listVersions(slices.SortedFunc(maps.Values(found), func(a, b *inFlight) int {
 				return cmp.Or(cmp.Compare(a.Definition, b.Definition), cmp.Compare(a.Version, b.Version))
-			}))
+			}), paused)
 		},
+	}
+}
+
+// pauses adds the pauses to what is in flight, and those of which nothing is.
+func pauses(found map[[2]string]*inFlight, paused []durable.Pause) {
+	for i := range paused {
+		p, known := &paused[i], false
+		for _, v := range found {
+			if v.Definition == p.Definition {
+				v.Paused, known = p, true
+			}
+		}
+		if !known {
+			found[[2]string{p.Definition}] = &inFlight{Definition: p.Definition, Paused: p}
+		}
 	}
 }
 
@@ -77,13 +99,17 @@ func (v *inFlight) add(h *durable.Head, at time.Time) {
 	}
 }
 
-func (t *tool) listVersions(all []*inFlight) error {
+func (t *tool) listVersions(all []*inFlight, paused []durable.Pause) error {
 	w := t.table("DEFINITION", "VERSION", "PENDING", "RUNNING", "SUSPENDED", "PARKED", "OLDEST", "OVERDUE")
 	for _, v := range all {
 		if t.json {
 			if err := t.print(v); err != nil {
 				return err
 			}
+			continue
+		}
+		if v.Version == "" { // it is paused, and nothing of it is in flight
+			w.AppendRow([]any{v.Definition, "", 0, 0, 0, 0, "", ""})
 			continue
 		}
 		overdue := ""
@@ -102,5 +128,5 @@ func (t *tool) listVersions(all []*inFlight) error {
 		return err
 	}
 	w.Render()
-	return nil
+	return t.listPauses(paused)
 }

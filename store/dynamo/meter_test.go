@@ -17,8 +17,9 @@ import (
 )
 
 // meter is an API that counts what calls on the table consume, as the service
-// reports it, index writes included. Polls of the index due are the workers',
-// not the executions', and stand apart.
+// reports it, index writes included. Polls of the index due, and looks for a
+// pause of the definition every ten seconds or so, are the workers', not the
+// executions', and stand apart.
 type meter struct {
 	API
 	mu    sync.Mutex
@@ -71,7 +72,11 @@ func (m *meter) GetItem(ctx context.Context, in *dynamodb.GetItemInput, opts ...
 	in.ReturnConsumedCapacity = capacity
 	out, err := m.API.GetItem(ctx, in, opts...)
 	if err == nil {
-		m.read(&m.used, out.ConsumedCapacity)
+		u := &m.used
+		if pk, ok := in.Key[aPK].(*types.AttributeValueMemberS); ok && strings.HasPrefix(idOf(pk.Value), durable.PauseDefinition+"/") {
+			u = &m.polls
+		}
+		m.read(u, out.ConsumedCapacity)
 	}
 	return out, err
 }
