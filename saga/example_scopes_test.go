@@ -152,15 +152,15 @@ func ExampleAwait() {
 			} else {
 				err = engine.FailCallback(ctx, callbackID, errors.New("no budget"))
 			}
-			fmt.Println(err)
+			if err != nil {
+				fmt.Println(err)
+			}
 			result, err := execution.Wait(ctx)
 			fmt.Println(result, err)
 		}
 	})
 	// Output:
-	// <nil>
 	// approved by Grace <nil>
-	// <nil>
 	// hotel cancelled: room 7 true
 	//  saga "trip" rejected: callback "approval": no budget (undone: hotel)
 }
