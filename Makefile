@@ -13,8 +13,9 @@ UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$
 
 test: check servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
-	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v internal/faultsuite)
+	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v -e internal/faultsuite -e internal/conformance)
 	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo
+	$(GO) test -timeout 5m ./internal/conformance
 	$(GO) test -timeout 5m ./internal/faultsuite
 
 # What belongs to store/dynamo, with the lines of its bill.

@@ -35,7 +35,7 @@ type world struct {
 
 var worlds = []world{
 	{"mem", openMem, true, nil},
-	{"sqlite", openSQLite, false, make(chan struct{}, 32)},
+	{"sqlite", openSQLite, false, make(chan struct{}, 10)},
 	{"dynamodb", openDynamo, false, make(chan struct{}, 10)},
 }
 
