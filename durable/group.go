@@ -1,9 +1,10 @@
 package durable
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 )
 
@@ -49,8 +50,11 @@ func Group(ctx *Context, name string, n int, label func(i int) string, run func(
 	if k.op == nil && k.c.reached() != nil {
 		k.recordCancelled()
 	}
+	labels := labelsFor(n, label)
 	if k.op == nil {
-		k.record(k.entry(EntryStart))
+		e := k.entry(EntryStart)
+		e.Payload = labels.stored()
+		k.record(e)
 	}
 	never := k.op.end == EntryCancel // before it began: it ends as a result or failure else
 	a.mu.Unlock()
@@ -60,7 +64,7 @@ func Group(ctx *Context, name string, n int, label func(i int) string, run func(
 		return nil, a.stopped(k.op)
 	}
 	g := &group{k: k, stop: &stopper{up: ctx.stop}, errs: make([]error, n), run: run}
-	g.start(n, label)
+	g.start(labels)
 	return g.errs, g.close()
 }
 
@@ -73,19 +77,39 @@ type group struct {
 	left int // branches whose code runs; guarded by the activation's mutex
 }
 
+// branchLabels are the names of a group's branches. They are recorded with its
+// start, so that the journal alone tells keys.
+type branchLabels []string
+
+func labelsFor(n int, label func(i int) string) branchLabels {
+	labels := make(branchLabels, n)
+	for i := range labels {
+		labels[i] = label(i)
+	}
+	return labels
+}
+
+// stored is nil if all branches go by their numbers.
+func (l branchLabels) stored() []byte {
+	if !slices.ContainsFunc(l, func(name string) bool { return name != "" }) {
+		return nil
+	}
+	b, err := json.Marshal(l)
+	if err != nil { // strings always encode
+		return nil
+	}
+	return b
+}
+
 // start runs the branches, and returns when none of their code runs any more.
-func (g *group) start(n int, label func(i int) string) {
+func (g *group) start(labels branchLabels) {
 	c := g.k.c
-	g.left = n
-	kids := make([]*strand, n)
-	for i := range n {
-		l := label(i)
-		if l = escape(l); l == "" {
-			l = "#" + strconv.Itoa(i+1)
-		}
+	g.left = len(labels)
+	kids := make([]*strand, len(labels))
+	for i := range labels {
 		in := *c
 		in.stop = g.stop
-		in.scope = c.a.newScope(scopeID{parent: g.k.op.num, branch: int64(i + 1)}, g.k.path+"/"+l+"/")
+		in.scope = c.a.newScope(scopeID{parent: g.k.op.num, branch: int64(i + 1)}, g.k.path+"/"+labelOf(labels, i+1)+"/")
 		kids[i] = c.st.spawn(func(kid *strand) {
 			in.st, kid.ofGroup = kid, true
 			g.branch(&in, i)

@@ -31,6 +31,19 @@ type Effect struct {
 	// Undo is how far its undo is: "" when it has not begun, "running", "failed"
 	// for good, "done", or "skipped" by a person.
 	Undo string `json:"undo,omitempty"`
+
+	// Key is the idempotency key that its participant knows it by, since KeySince.
+	// Both are zero when the last one is proven to have had no effect: the
+	// participant refuses it from then on. The undo's is Key with /undo behind it,
+	// since UndoSince, zero before it has begun.
+	Key       string    `json:"key,omitempty"`
+	KeySince  time.Time `json:"key_since,omitzero"`
+	UndoSince time.Time `json:"undo_since,omitzero"`
+
+	// Input is that of the saga, or sub-saga, around it. Result is what it
+	// returned, or what a Verify or a person has said, if it succeeded.
+	Input  json.RawMessage `json:"input,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
 }
 
 // Stands tells whether the step has, or may have, an effect that was not taken
@@ -61,10 +74,22 @@ func Effects(rec *durable.Record) []Effect {
 	for i := range rec.Journal {
 		t.entry(&rec.Journal[i])
 	}
+	keys, err := durable.Keys(rec)
+	if err != nil { // damaged; the engine refuses such a journal
+		keys = nil
+	}
 	effects := make([]Effect, len(t.steps))
 	for i, s := range t.steps {
-		effects[i] = s.Effect
-		effects[i].InDoubt = s.End != "succeeded" && (s.doubt || s.running)
+		e := s.Effect
+		e.InDoubt = s.End != "succeeded" && (s.doubt || s.running)
+		e.Key = keys[s.keyOf]
+		if s.End != "succeeded" {
+			e.Result = nil
+		}
+		if e.Input == nil {
+			e.Input = rec.Input
+		}
+		effects[i] = e
 	}
 	return effects
 }
@@ -85,17 +110,19 @@ func newTally() *tally {
 // tried is a forward step, over all its operations.
 type tried struct {
 	Effect
-	running bool // an attempt has a start and no end
-	doubt   bool // some attempt is not proven to have had no effect
+	running bool  // an attempt has a start and no end
+	doubt   bool  // some attempt is not proven to have had no effect
+	keyOf   int64 // operation under whose key it runs; 0 before there is one
 }
 
 // counted is an operation of the journal.
 type counted struct {
 	first  *durable.Entry
 	as     part
-	prefix string // of the names in it
-	out    bool   // on the way out
-	step   *tried // that it belongs to; of a forward one nil before it starts
+	prefix string          // of the names in it
+	input  json.RawMessage // of the sub-saga that it is, or stands in
+	out    bool            // on the way out
+	step   *tried          // that it belongs to; of a forward one nil before it starts
 
 	submitter *counted // of an Await
 	doubt     bool     // of a submitter: some attempt may have asked
@@ -106,8 +133,9 @@ type counted struct {
 type part uint8
 
 const (
-	hidden  part = iota // nothing: inside of a step's body, a wait, a value
-	passage             // a context that holds nodes of the saga
+	hidden   part = iota // nothing: inside of a step's body, a wait, a value
+	passage              // a context that holds nodes of the saga
+	entrance             // records the input of a sub-saga
 	forward
 	submits // hands out the callback of an Await
 	verifies
@@ -162,11 +190,13 @@ func (t *tally) operation(e *durable.Entry) *counted {
 	if up == nil {
 		up = &counted{as: passage}
 	}
-	op := &counted{first: e, prefix: up.prefix, out: up.out || e.Scope == durable.ScopeUnwind}
+	op := &counted{first: e, prefix: up.prefix, input: up.input, out: up.out || e.Scope == durable.ScopeUnwind}
 	switch {
 	case up.as == forward && up.first.Subtype == durable.SubtypeCallback && e.Name == durable.SubmitterName:
 		op.as, op.step, up.submitter = submits, up.step, op
 	case up.as != passage:
+	case e.Type == durable.OpValue && up.first != nil && up.first.Subtype == subtypeSub && uint32(e.Pos) == 1:
+		op.as = entrance
 	case e.Type == durable.OpPark:
 		op.as, op.step = parks, t.byName[e.Name]
 	case e.Type == durable.OpStep && e.Subtype == durable.SubtypeUndo:
@@ -188,6 +218,8 @@ func (t *tally) advance(op *counted, e *durable.Entry) {
 	switch {
 	case op.as == forward && e.Kind == durable.EntryStart:
 		t.start(op, e)
+	case op.as == entrance && e.Kind == durable.EntryResult:
+		t.ops[op.first.Parent].input = e.Payload // steps take it over when they begin
 	case op.step == nil:
 	case op.as == forward:
 		op.ended(e)
@@ -196,7 +228,7 @@ func (t *tally) advance(op *counted, e *durable.Entry) {
 	case op.as == verifies && e.Kind == durable.EntryResult:
 		var v verdict
 		if json.Unmarshal(e.Payload, &v) == nil {
-			op.step.stated(v.Kind == happened, v.Kind == noEffect, e.At)
+			op.step.stated(v.Kind == happened, v.Kind == noEffect, v.Value, e.At)
 		}
 	case op.as == undoes:
 		op.step.undoing(e)
@@ -217,10 +249,13 @@ func (t *tally) start(op *counted, e *durable.Entry) {
 	name := op.prefix + op.first.Name
 	s := t.byName[name]
 	if s == nil {
-		s = &tried{Effect: Effect{Number: e.Op, Name: name, Class: classNamed(op.first.Subtype), Started: e.At}}
+		s = &tried{Effect: Effect{Number: e.Op, Name: name, Class: classNamed(op.first.Subtype), Started: e.At, Input: op.input}}
 		t.byName[name], t.byNumber[e.Op], t.steps = s, s, append(t.steps, s)
 	}
 	s.running, s.End, s.Ended = true, "", time.Time{}
+	if s.keyOf == 0 {
+		s.keyOf, s.KeySince = e.Op, op.first.At
+	}
 	op.step = s
 }
 
@@ -242,6 +277,7 @@ func (op *counted) ended(e *durable.Entry) {
 	case durable.EntryProgress:
 		return
 	case durable.EntryResult:
+		s.Result = e.Payload
 	case durable.EntryCancel:
 		s.doubt = s.doubt || s.running && !e.NoEffect
 	default:
@@ -283,12 +319,12 @@ func (op *counted) submitted(e *durable.Entry) {
 
 // stated: a Verify, or a person, has said that the step happened, or that it had
 // no effect.
-func (s *tried) stated(yes, no bool, at time.Time) {
+func (s *tried) stated(yes, no bool, value json.RawMessage, at time.Time) {
 	switch {
 	case yes:
-		s.running, s.End, s.Ended = false, "succeeded", at
+		s.running, s.End, s.Ended, s.Result = false, "succeeded", at, value
 	case no:
-		s.running, s.doubt = false, false
+		s.running, s.doubt, s.keyOf, s.KeySince = false, false, 0, time.Time{}
 		if s.End == "" {
 			s.End, s.Ended = "failed", at
 		}
@@ -299,7 +335,7 @@ func (s *tried) stated(yes, no bool, at time.Time) {
 func (s *tried) decided(d durable.Decision, at time.Time) {
 	switch d.Verb {
 	case durable.VerbResolve:
-		s.stated(!d.NoEffect, d.NoEffect, at)
+		s.stated(!d.NoEffect, d.NoEffect, d.Output, at)
 	case durable.VerbSkip:
 		s.Undo = "skipped"
 	}
@@ -313,6 +349,9 @@ func (s *tried) undoing(e *durable.Entry) {
 		s.Undo = "done"
 	case e.Kind == durable.EntryStart || e.Retry:
 		s.Undo = "running"
+		if s.UndoSince.IsZero() {
+			s.UndoSince = e.At
+		}
 	default:
 		s.Undo = "failed"
 	}

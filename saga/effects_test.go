@@ -59,7 +59,7 @@ func foretold(rec *durable.Record) error {
 		}
 	}
 	before := *rec
-	before.Journal = rec.Journal[:cut]
+	before.Journal, before.Status = rec.Journal[:cut], durable.StatusRunning
 	effects := saga.Effects(&before)
 	slices.SortFunc(effects, func(a, b saga.Effect) int { return int(b.Number - a.Number) })
 	for _, e := range effects {
@@ -69,6 +69,13 @@ func foretold(rec *durable.Record) error {
 	}
 	if !rec.Status.Ended() {
 		want = want[:min(len(want), len(undone))] // the rest is still to come
+	}
+	var planned []string
+	for _, step := range saga.PlanOf(&before).Undo {
+		planned = append(planned, step.Name)
+	}
+	if len(want) > len(planned) || !slices.Equal(planned[:len(want)], want) {
+		return fmt.Errorf("planned %q, want %q", planned, want)
 	}
 	if !slices.Equal(undone, want) {
 		return fmt.Errorf("got %q undone, want %q", undone, want)
