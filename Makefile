@@ -9,6 +9,7 @@ export CLEW_DYNAMODB_REQUIRED = 1
 
 # The same code as TestStore on other servers and with other answers: its race
 # is run once, and these without the detector, under which the SDK takes minutes.
+# So are the requirements on histories, which real time judges.
 UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$
 
 test: check servers
