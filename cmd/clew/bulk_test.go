@@ -99,7 +99,7 @@ func TestPauseAndContinue(t *testing.T) {
 	_, _, stop := shop(t, path)
 	defer stop()
 	store := "--store=sqlite:" + path
-	contains(t, must(t, store, "pause", "shop", "--actor", "ada", "--reason", "the gateway is down"), "shop is paused: no new starts, no unwinding")
+	contains(t, must(t, store, "pause", "shop", "--actor", "ada", "--reason", "the gateway is down"), "shop is paused: no new starts, no unwinding", "is that its name?")
 	fails(t, `by "ada"`, store, "pause", "shop", "--starts", "--reason", "r")
 	contains(t, must(t, store, "versions"), "shop is PAUSED: no new starts, no unwinding", "by ada: the gateway is down")
 	contains(t, must(t, store, "versions", "--json"), `"definition":"shop"`, `"paused":{"definition":"shop","starts":true,"unwinding":true,"actor":"ada"`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -28,13 +29,26 @@ func (t *tool) pause() *cobra.Command {
 			if t.json {
 				return t.print(p)
 			}
-			return t.say("%s is paused: %s. In force everywhere within 10 s.", p.Definition, pausedWhat(&p))
+			if err := t.say("%s is paused: %s. In force everywhere within 10 s.", p.Definition, pausedWhat(&p)); err != nil {
+				return err
+			}
+			return t.hintUnknown(cmd.Context(), p.Definition)
 		},
 	}
 	a.flags(cmd, false)
 	cmd.Flags().BoolVar(&p.Starts, "starts", false, "no new executions")
 	cmd.Flags().BoolVar(&p.Unwinding, "unwinding", false, "no undo of its sagas begins")
 	return cmd
+}
+
+// hintUnknown says if a definition has never run here: a slip of the pen pauses
+// nothing.
+func (t *tool) hintUnknown(ctx context.Context, definition string) error {
+	page, err := t.store.List(ctx, &durable.ListQuery{Definition: definition, Limit: 1})
+	if err != nil || len(page.Heads) > 0 || page.Next != "" {
+		return err
+	}
+	return t.say("No execution of %q is in this store: is that its name? clew versions shows names.", definition)
 }
 
 func (t *tool) resumeDefinition() *cobra.Command {
