@@ -23,7 +23,7 @@ func pair(t *testing.T, caller func(w *durabletest.World, c *tally, callee *dura
 		inner := durable.Define("inner", "1", callee(w, c))
 		outer := durable.Define("outer", "1", caller(w, c, inner))
 		return durabletest.Subject{
-			Definitions: []durable.Registrable{outer, inner}, Pairs: 8, Options: durable.Options{PollMax: time.Minute},
+			Definitions: []durable.Registrable{outer, inner}, Pairs: 4, Options: durable.Options{PollMax: time.Minute},
 			Start: func(ctx context.Context, e *durable.Engine) error {
 				_, err := outer.Start(ctx, e, "x", 1)
 				return err
