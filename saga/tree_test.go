@@ -134,7 +134,7 @@ func TestCrashTree(t *testing.T) {
 					return ignore(w.Client.CompleteCallback(w.Context(), id, "yes"))
 				})
 				return durabletest.Subject{
-					Definitions: []durable.Registrable{sg}, Start: starter(sg), Options: fast, Pairs: 3,
+					Definitions: []durable.Registrable{sg}, Start: starter(sg), Options: fast, Pairs: 2,
 					Check: func() {
 						rec, err := w.Store.Load(w.Context(), "o1", durable.LoadAll)
 						if err != nil {
