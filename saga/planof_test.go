@@ -91,11 +91,19 @@ func TestPlanOfATree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, store := newShop(), mem.New()
 		keys, undoKeys := map[string]string{}, map[string]string{}
-		for _, name := range treeSteps {
-			s.before[name] = func(c saga.Context) error { keys[name] = c.Key(); return nil }
-			s.before["undo "+name] = func(c saga.Context) error { undoKeys[name] = c.Key(); return nil }
+		note := func(keys map[string]string, name string) func(saga.Context) error {
+			return func(c saga.Context) error { // bodies run beside each other
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				keys[name] = c.Key()
+				return nil
+			}
 		}
-		s.before["capture"] = func(c saga.Context) error { keys["capture"] = c.Key(); panic("oops") }
+		for _, name := range treeSteps {
+			s.before[name], s.before["undo "+name] = note(keys, name), note(undoKeys, name)
+		}
+		captured := s.before["capture"]
+		s.before["capture"] = func(c saga.Context) error { _ = captured(c); panic("oops") }
 		var e *durable.Engine
 		client, err := durable.New(store, durable.Options{})
 		if err != nil {
