@@ -11,7 +11,7 @@ export CLEW_DYNAMODB_REQUIRED = 1
 # is run once, and these without the detector, under which the SDK takes minutes.
 # So are the requirements on histories, which real time judges, and what runs
 # builds of its own or thousands of sagas.
-UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$
+UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$|^TestCrashTree$$
 
 test: check servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
