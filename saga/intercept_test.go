@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -24,12 +25,17 @@ func TestIntercept(t *testing.T) {
 		}
 		approve := func(id string) error { return client.CompleteCallback(context.Background(), id, "yes") }
 		plain := s.tree(client, func(id string) error { return approve(id) })
+		var mu sync.Mutex // members of the group call beside each other
 		var calls []string
 		sg := plain.Intercept(func(ctx context.Context, c saga.Call, next func(context.Context) error) error {
+			mu.Lock()
 			calls = append(calls, fmt.Sprintf("%s %s %s %d %s %v", c.Kind, c.Step, c.Key, c.Attempt, c.ForwardKey, c.Known))
+			mu.Unlock()
 			err := next(ctx)
 			if c.Step == "capture" && c.Kind == saga.CallForward {
+				s.mu.Lock()
 				s.stands["capture"] = 0 // so that Verify finds no effect
+				s.mu.Unlock()
 				return durable.Permanent(errOutage)
 			}
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -327,10 +328,13 @@ func TestLimitOfBodiesAtOnce(t *testing.T) {
 func TestLimitOfBodiesPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := saga.NewLimit(0, 2)
+		var mu sync.Mutex
 		var begun []time.Time
 		b := saga.New[order, string]("shop", "1")
 		saga.Do(b, "call", func(saga.Context, order) error { return nil }).Limit(limit).Undo(func(saga.UndoContext, order, bool) error {
-			begun = append(begun, time.Now()) // the limit lets only one at a time come here
+			mu.Lock()
+			defer mu.Unlock()
+			begun = append(begun, time.Now())
 			return nil
 		}, saga.UndoLimit(limit))
 		saga.Do(b, "pay", func(c saga.Context, _ order) error { return rejecting(c) }).ReadOnly()

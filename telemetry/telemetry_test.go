@@ -52,7 +52,7 @@ func newHosts(t *testing.T, opts telemetry.Options, defs ...durable.Registrable)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); _ = h.e.Run(ctx) }()
+		go func(e *durable.Engine) { defer close(done); _ = e.Run(ctx) }(h.e)
 		t.Cleanup(func() { stop(); <-done })
 	}
 	synctest.Wait()
