@@ -169,9 +169,9 @@ func ignore(err error) error {
 }
 
 // TestStuckBesideOneThatGoesOn: of two members that wait for a person one goes
-// on, and the saga is stuck for the other's sake. The one that is asked about
-// first is declared last, so that it comes to its decision after the other has
-// come to its place.
+// on, and the saga is stuck for the other's sake. A replay of the one that is
+// asked about first takes its time, so that it comes to its decision after the
+// other has come to its place.
 func TestStuckBesideOneThatGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
@@ -186,7 +186,7 @@ func TestStuckBesideOneThatGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, ctx, stop := running(t, mem.New(), durable.Options{}, sg)
+		e, ctx, stop := running(t, mem.New(), durable.Options{Observer: slowly("ledger")}, sg)
 		defer stop()
 		x, err := sg.Start(ctx, e, "o1", order{})
 		if err != nil {
@@ -208,4 +208,14 @@ func TestStuckBesideOneThatGoesOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// slowly is an observer that holds up replays of the operation of its name.
+type slowly string
+
+func (name slowly) Observe(ctx context.Context, o *durable.Observation) context.Context {
+	if o.Replayed && o.Name == string(name) {
+		time.Sleep(time.Millisecond)
+	}
+	return ctx
 }
