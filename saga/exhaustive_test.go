@@ -26,6 +26,7 @@ var (
 	sampled    = flag.Int("shapes", 0, "TestShapes: how many shapes, taken by chance; 0 is 100, or all with -exhaustive")
 	most       = flag.Int("steps", 5, "TestShapes: steps of the largest shapes")
 	seed       = flag.Uint64("seed", 1, "TestShapes: of the sample")
+	from       = flag.Int("from", 1, "TestShapes: the first shape, where an earlier run came to")
 )
 
 // TestShapes runs sagas of every shape of up to five steps, with at most one
@@ -57,7 +58,7 @@ func TestShapes(t *testing.T) {
 	}
 	total := tally{outcomes: map[string]int{}}
 	exploreAll(t, shapes, &total)
-	t.Logf("%d of %d shapes, %d trials in %v, %d of them with an operator's act; %d violations", len(shapes), all, total.trials, time.Since(began).Round(time.Millisecond), total.operated, len(total.wrong))
+	t.Logf("shapes %d to %d of %d, %d trials in %v, %d of them with an operator's act; %d violations", *from, len(shapes), all, total.trials, time.Since(began).Round(time.Millisecond), total.operated, len(total.wrong))
 	for _, outcome := range slices.Sorted(maps.Keys(total.outcomes)) {
 		t.Logf("%9d %s", total.outcomes[outcome], outcome)
 	}
@@ -70,6 +71,7 @@ func TestShapes(t *testing.T) {
 func exploreAll(t *testing.T, shapes []*shape, total *tally) {
 	began := time.Now()
 	var next atomic.Int64
+	next.Store(int64(*from - 1))
 	t.Run("explore", func(t *testing.T) {
 		for i := range 2 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -115,7 +117,11 @@ func (y *tally) add(w *world) {
 		y.operated++
 	}
 	if len(w.wrong) > 0 {
-		y.wrong = append(y.wrong, fmt.Sprintf("%v: %s; calls: %s", w.trial, strings.Join(w.wrong, "; "), w.history()))
+		wrong := fmt.Sprintf("%v: %s; calls: %s", w.trial, strings.Join(w.wrong, "; "), w.history())
+		y.wrong = append(y.wrong, wrong)
+		if *exhaustive {
+			fmt.Println("violation:", wrong) // at once: the verdict is an hour away
+		}
 	}
 	if w.rec != nil {
 		outcome := saga.StatusOf(&w.rec.Head).String()
