@@ -123,7 +123,7 @@ func TestPauseIsRecorded(t *testing.T) {
 					t.Errorf("delete: %v", err)
 				}
 			}
-			if due, err := store.Due(ctx, &durable.DueQuery{Definition: durable.PauseDefinition, Version: "1", Now: time.Now().Add(time.Hour)}); err != nil || len(due.IDs) != 0 {
+			if due, err := store.Due(ctx, &durable.DueQuery{Definition: durable.PauseDefinition, Version: "1", Now: time.Now().Add(time.Hour)}); err != nil || len(due.IDs()) != 0 {
 				t.Errorf("due: got %v, %v, want nothing", due, err)
 			}
 		})

@@ -188,13 +188,30 @@ type DueQuery struct {
 
 // DuePage is a page of executions that are due.
 type DuePage struct {
-	IDs  []string
-	Next string // cursor of the next page; "" when this is the last
+	Entries []DueEntry
+	Next    string // cursor of the next page; "" when this is the last
 	// Later is when the next execution becomes due that waits for its time. One
 	// that runs becomes due only if its owner dies, and is not meant: pollers
 	// would look at the end of every lease, all at once. A hint for
 	// pollers, zero when unknown or never.
 	Later time.Time
+}
+
+// DueEntry is an execution of a DuePage.
+type DueEntry struct {
+	ID string
+	At time.Time // when it became due, or will
+	// Running: At is the end of a lease, so that its owner may just be late.
+	Running bool
+}
+
+// IDs are those of the page's executions.
+func (p *DuePage) IDs() []string {
+	ids := make([]string, len(p.Entries))
+	for i := range p.Entries {
+		ids[i] = p.Entries[i].ID
+	}
+	return ids
 }
 
 // Load says what Store.Load reads.

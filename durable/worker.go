@@ -127,7 +127,7 @@ func (e *Engine) sweep(ctx context.Context) (found bool, later time.Time, err er
 				return false, until, nil
 			}
 			later = earliest(later, page.Later)
-			took, full := e.claimAll(def, page.IDs)
+			took, full := e.claimAll(def, page.IDs())
 			found = found || took
 			if page.Next == "" || full {
 				break

@@ -38,31 +38,40 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (page durable.DueP
 		})
 	}
 	wg.Wait()
-	var keys []string
+	var due []dueRow
 	for _, shard := range shards {
 		if shard.err != nil {
 			return durable.DuePage{}, shard.err
 		}
-		keys = append(keys, shard.due...)
+		due = append(due, shard.due...)
 		if !shard.later.IsZero() && (page.Later.IsZero() || shard.later.Before(page.Later)) {
 			page.Later = shard.later
 		}
 	}
-	slices.Sort(keys)
-	if len(keys) > limit {
-		keys = keys[:limit]
-		page.Next = keys[limit-1]
+	slices.SortFunc(due, func(a, b dueRow) int { return strings.Compare(a.key, b.key) })
+	if len(due) > limit {
+		due = due[:limit]
+		page.Next = due[limit-1].key
 	}
-	for _, key := range keys {
-		_, id, _ := strings.Cut(key, " ")
-		page.IDs = append(page.IDs, id)
+	for _, d := range due {
+		at, id, err := parseDueKey(d.key)
+		if err != nil {
+			return durable.DuePage{}, err
+		}
+		page.Entries = append(page.Entries, durable.DueEntry{ID: id, At: at, Running: d.running})
 	}
 	return page, nil
 }
 
+// dueRow is where an execution stands in a shard of the index.
+type dueRow struct {
+	key     string
+	running bool
+}
+
 // shardPage is what one shard has of a page, in order.
 type shardPage struct {
-	due   []string // keys
+	due   []dueRow
 	later time.Time
 	err   error
 }
@@ -88,15 +97,16 @@ func (s *Store) dueShard(ctx context.Context, partition string, q *durable.DueQu
 		for _, m := range out.Items {
 			r := &reader{item: m}
 			key := r.text(aDue)
+			running := r.int(aStatus) == int64(durable.StatusRunning)
 			if key >= end {
-				if r.int(aStatus) == int64(durable.StatusRunning) {
+				if running {
 					over = true
 					continue
 				}
 				page.later, _, page.err = parseDueKey(key)
 				return page
 			}
-			if page.due = append(page.due, key); len(page.due) == limit {
+			if page.due = append(page.due, dueRow{key, running}); len(page.due) == limit {
 				return page
 			}
 		}

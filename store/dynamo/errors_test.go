@@ -188,7 +188,7 @@ func TestShardsGrow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return page.IDs
+		return page.IDs()
 	}
 	create(t, before, pending("a"))
 	if got := due(now); len(got) != 1 {

@@ -68,8 +68,8 @@ func TestLoad(t *testing.T) {
 	poll := func() (usage, durable.DuePage) {
 		before := m.polls
 		page, err := s.Due(t.Context(), &durable.DueQuery{Definition: "day", Version: "1", Now: time.Now()})
-		if err != nil || len(page.IDs) != 0 {
-			t.Fatalf("got %v due, %v, want none", page.IDs, err)
+		if err != nil || len(page.IDs()) != 0 {
+			t.Fatalf("got %v due, %v, want none", page.IDs(), err)
 		}
 		return m.polls.minus(before), page
 	}

@@ -246,8 +246,8 @@ func TestPollCostsTheSame(t *testing.T) {
 	poll := func() float64 {
 		before := api.polls.rru
 		page, err := s.Due(t.Context(), &durable.DueQuery{Definition: "order", Version: "1", Now: now})
-		if err != nil || len(page.IDs) != 0 {
-			t.Fatalf("Due: got %v, %v, want none", page.IDs, err)
+		if err != nil || len(page.IDs()) != 0 {
+			t.Fatalf("Due: got %v, %v, want none", page.IDs(), err)
 		}
 		return api.polls.rru - before
 	}

@@ -74,7 +74,7 @@ func TestKillOwnerTouchesNoLaterClaim(t *testing.T) {
 		t.Errorf("Claim from an engine that took a dead one's ID: got %v, want %v", err, durable.ErrNotDue)
 	}
 	page, err := s.Due(t.Context(), &durable.DueQuery{Definition: "order", Version: "1", Now: now})
-	if err != nil || len(page.IDs) != 0 {
+	if err != nil || len(page.IDs()) != 0 {
 		t.Errorf("Due: got %+v, %v, want nothing", page, err)
 	}
 }
@@ -90,7 +90,7 @@ func TestInABubble(t *testing.T) {
 			for {
 				now := time.Now()
 				page, err := s.Due(context.Background(), &durable.DueQuery{Definition: "order", Version: "1", Now: now})
-				if err != nil || len(page.IDs) > 0 {
+				if err != nil || len(page.IDs()) > 0 {
 					done <- now.Sub(start)
 					return
 				}

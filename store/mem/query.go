@@ -37,7 +37,7 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (durable.DuePage, 
 		page.Next = due[limit-1].String()
 	}
 	for _, p := range due {
-		page.IDs = append(page.IDs, p.id)
+		page.Entries = append(page.Entries, durable.DueEntry{ID: p.id, At: p.due, Running: p.running})
 	}
 	return page, nil
 }
@@ -51,7 +51,7 @@ func (s *Store) due(q *durable.DueQuery) (due []place, later time.Time) {
 		switch {
 		case r.Definition != q.Definition || r.Version != q.Version:
 		case r.isDue(q.Now):
-			due = append(due, place{r.Due, r.ID})
+			due = append(due, place{r.Due, r.ID, r.Status == durable.StatusRunning})
 		case !r.Due.IsZero() && r.Status != durable.StatusRunning && (later.IsZero() || r.Due.Before(later)):
 			later = r.Due
 		}
@@ -61,8 +61,9 @@ func (s *Store) due(q *durable.DueQuery) (due []place, later time.Time) {
 
 // place is where an execution stands in the order of Due, and its cursor.
 type place struct {
-	due time.Time
-	id  string
+	due     time.Time
+	id      string
+	running bool // no part of the order
 }
 
 func (p place) compare(q place) int {
@@ -80,7 +81,7 @@ func parsePlace(cursor string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("mem: %q is not a cursor of Due: %w", cursor, err)
 	}
-	return place{t, id}, nil
+	return place{due: t, id: id}, nil
 }
 
 // List implements durable.Store. Its heads come without input. It looks at

@@ -31,7 +31,7 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (page durable.DueP
 		rows.text(q.Definition).text(q.Version).int(from.due).int(now).text(from.id)
 		for rows.int(int64(limit) + 1); rows.row(); {
 			id := rows.getText()
-			found = append(found, place{rows.getInt(), id})
+			found = append(found, place{due: rows.getInt(), id: id, running: rows.getInt() == int64(durable.StatusRunning)})
 		}
 		later := c.query(qLater)
 		later.text(q.Definition).text(q.Version).int(now).one(func(q *call) { page.Later = q.getTime() })
@@ -44,15 +44,16 @@ func (s *Store) Due(ctx context.Context, q *durable.DueQuery) (page durable.DueP
 		page.Next = found[limit-1].String()
 	}
 	for _, p := range found {
-		page.IDs = append(page.IDs, p.id)
+		page.Entries = append(page.Entries, durable.DueEntry{ID: p.id, At: time.Unix(0, p.due).UTC(), Running: p.running})
 	}
 	return page, nil
 }
 
 // place is where an execution stands in the order of Due, and its cursor.
 type place struct {
-	due int64
-	id  string
+	due     int64
+	id      string
+	running bool // no part of the order
 }
 
 func (p place) String() string { return strconv.FormatInt(p.due, 10) + " " + p.id }
@@ -66,7 +67,7 @@ func parsePlace(cursor string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("sqlite: %q is not a cursor of Due: %w", cursor, durable.ErrInvalid)
 	}
-	return place{n, id}, nil
+	return place{due: n, id: id}, nil
 }
 
 // stored is a time as it comes back from the file.

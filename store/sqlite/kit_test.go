@@ -64,7 +64,7 @@ func due(t testing.TB, s *Store) []string {
 	if err != nil {
 		t.Fatalf("Due: got %v, want nil", err)
 	}
-	return page.IDs
+	return page.IDs()
 }
 
 // execute runs SQL on the file behind the store's back.

@@ -241,7 +241,7 @@ func serve(path string) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range page.IDs {
+		for _, id := range page.IDs() {
 			rec, err := s.Claim(ctx, &durable.Claim{ID: id, Owner: fmt.Sprint(os.Getpid(), "/", id), Now: now, Lease: late})
 			if errors.Is(err, durable.ErrNotDue) || errors.Is(err, durable.ErrEnded) {
 				continue // the other one was quicker

@@ -128,7 +128,7 @@ var queries = [queryCount]string{
 	qJournal: `SELECT batch FROM journal WHERE n > ? AND n <= ? ORDER BY n`,
 	qBeats:   `SELECT key, beat FROM keys WHERE execution = ? AND beat IS NOT NULL`,
 
-	qDue: `SELECT id, due FROM executions
+	qDue: `SELECT id, due, status FROM executions
 		WHERE definition = (SELECT n FROM definitions WHERE name = ?1 AND version = ?2)
 			AND due >= ?3 AND due <= ?4 AND (due > ?3 OR id > ?5)
 		ORDER BY due, id LIMIT ?6`,

@@ -217,7 +217,7 @@ func (o oracle) Due(_ context.Context, q *durable.DueQuery) (page durable.DuePag
 		return strings.Compare(a.ID, b.ID)
 	})
 	for _, s := range due {
-		page.IDs = append(page.IDs, s.ID)
+		page.Entries = append(page.Entries, durable.DueEntry{ID: s.ID, At: s.Due, Running: s.Status == durable.StatusRunning})
 	}
 	return page, nil
 }

@@ -24,10 +24,10 @@ func (k *kit) walkDue(q *durable.DueQuery) (ids []string, later time.Time) {
 		if err != nil {
 			k.Fatalf("Due(%s): got %v, want a page", show(query), err)
 		}
-		if q.Limit > 0 && len(page.IDs) > q.Limit {
-			k.Fatalf("Due(%s): got %d IDs, want at most %d", show(query), len(page.IDs), q.Limit)
+		if q.Limit > 0 && len(page.IDs()) > q.Limit {
+			k.Fatalf("Due(%s): got %d IDs, want at most %d", show(query), len(page.IDs()), q.Limit)
 		}
-		ids = append(ids, page.IDs...)
+		ids = append(ids, page.IDs()...)
 		if page.Next == "" {
 			return ids, page.Later
 		}
@@ -88,13 +88,13 @@ func duePages(k *kit) {
 	if err != nil || page.Next == "" {
 		k.Fatalf("the first page: got %s, %v, want more to follow", show(page), err)
 	}
-	for _, id := range page.IDs {
+	for _, id := range page.IDs() {
 		k.claim(id, "w1/"+id, at(4))
 	}
 	query.Cursor = page.Next
 	rest, _ := k.walkDue(query)
-	k.same("both pages together", slices.Concat(page.IDs, rest), want)
-	k.same("due once more", k.dueAll("order", "1", at(4), 3), want[len(page.IDs):])
+	k.same("both pages together", slices.Concat(page.IDs(), rest), want)
+	k.same("due once more", k.dueAll("order", "1", at(4), 3), want[len(page.IDs()):])
 }
 
 func dueLater(k *kit) {
@@ -144,6 +144,12 @@ func dueStatuses(k *kit) {
 	due(20, "pending", "parked", "succeeded", "suspended")
 	due(29, "pending", "parked", "succeeded", "suspended")
 	due(30, "pending", "parked", "succeeded", "suspended", "running")
+	page, err := k.store.Due(k.ctx, &durable.DueQuery{Definition: "order", Version: "1", Now: at(30)})
+	k.wantErr(err, nil, "Due at second 30")
+	for _, e := range page.Entries {
+		h := k.load(e.ID).Head
+		k.same("what Due tells of "+e.ID, e, durable.DueEntry{ID: e.ID, At: h.Due, Running: h.Status == durable.StatusRunning})
+	}
 	k.same("due of another definition", k.dueAll("ship", "1", at(30), 0), []string{"other"})
 	k.same("due of another version", k.dueAll("order", "2", at(30), 0), []string{"newer"})
 	k.same("due of no definition", k.dueAll("refund", "1", at(30), 0), []string{})
@@ -319,8 +325,8 @@ func defaultLimits(k *kit) {
 		want = append(want, id)
 	}
 	due, err := k.store.Due(k.ctx, &durable.DueQuery{Definition: "order", Version: "1", Now: at(200)})
-	if err != nil || len(due.IDs) > 100 || due.Next == "" {
-		k.Fatalf("Due of 101: got %d and next %q, %v, want at most 100 and a next page", len(due.IDs), due.Next, err)
+	if err != nil || len(due.IDs()) > 100 || due.Next == "" {
+		k.Fatalf("Due of 101: got %d and next %q, %v, want at most 100 and a next page", len(due.IDs()), due.Next, err)
 	}
 	heads, err := k.store.List(k.ctx, &durable.ListQuery{})
 	if err != nil || len(heads.Heads) > 100 || heads.Next == "" {

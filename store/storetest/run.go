@@ -96,7 +96,7 @@ func checks() []check {
 		{"Load", "a head comes without input and journal, but with inbox and heartbeats", loadHead},
 		{"Due/Pages", "Due pages through what is due, earliest first, each once", duePages},
 		{"Due/Later", "Due names the time at which the next execution becomes due", dueLater},
-		{"Due/Statuses", "Due shows every status that can be due, running ones at their lease end, of one definition version", dueStatuses},
+		{"Due/Statuses", "Due shows every status that can be due, running ones at their lease end and as such, of one definition version", dueStatuses},
 		{"Due/Ended", "an ended record is due when it says that it may be deleted, and can't be claimed", dueEnded},
 		{"List", "List pages through the heads that match, in order of ID", list},
 		{"List/Tags", "List finds by tags, all of those that it is asked for", listTags},

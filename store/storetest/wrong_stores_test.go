@@ -273,6 +273,7 @@ var wrongStores = []struct {
 			return s.Deliver(context.Background(), d)
 		}}
 	}},
+	{"shows who runs like who waits", "Due/Statuses", func(s *mem.Store) durable.Store { return &levelling{s} }},
 	{"forgets when it may forget", "Due/Ended", func(s *mem.Store) durable.Store {
 		return &onCommit{s, func(c *durable.Commit, _ *durable.Record) (durable.Receipt, error) {
 			own := *c
