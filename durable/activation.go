@@ -53,8 +53,12 @@ type activation struct {
 	halted   error         // why this activation is over for its code
 	over     chan struct{} // closed with it
 	final    *Head         // how it left the execution, when it ended or parked
+	leftHead *Head         // how it left the execution
+	noTime   string        // why a step was not started here for lack of time
+	moved    bool          // it has recorded something, suspensions apart
 	bg       sync.WaitGroup
 	done     chan struct{} // closed when everything of it has returned
+	gone     chan struct{} // of one that was born here: closed when the engine knows that too
 
 	ctx   context.Context // what bodies' contexts derive from
 	due   time.Time       // why it was claimed; zero when it was born here
@@ -94,7 +98,8 @@ func (e *Engine) newActivation(def *definition, id Identity, owner string) *acti
 // bear makes an activation of an execution that its first commit will create.
 func (e *Engine) bear(def *definition, id Identity) *activation {
 	a := e.newActivation(def, id, e.nonce())
-	a.epoch, a.lease, a.born = 1, now().Add(e.opts.Lease), make(chan error, 1)
+	a.epoch, a.lease, a.born = 1, e.leaseFrom(now()), make(chan error, 1)
+	a.gone = make(chan struct{})
 	a.create = &Create{Identity: id, Owner: a.owner}
 	return a
 }
@@ -342,7 +347,7 @@ func (a *activation) append(e Entry) {
 		return // the code may go on to its next operation with what it did; nobody else sees it
 	}
 	a.note(&e)
-	a.pending = append(a.pending, e)
+	a.pending, a.moved = append(a.pending, e), true
 	a.closed = append(a.closed, a.journal.forsaken...)
 	a.journal.forsaken = nil
 	if e.Kind == EntryResult || e.Kind == EntryFailure {

@@ -165,6 +165,12 @@ func (s *stepRun) keepFresh() error {
 		at := now()
 		held := at.Before(s.a.lease)
 		fresh := s.op.done || at.Sub(s.op.since) <= s.o.timeout/2
+		if (!held || !fresh) && !s.a.eng.hasTime(s.o.timeout) {
+			// The end of a host is no lease to renew. The next activation takes
+			// the attempt for one that was given up in order.
+			s.a.mu.Unlock()
+			s.c.st.nextActivation()
+		}
 		if !fresh {
 			e := s.marker()
 			e.Attempt = s.op.attempt
@@ -221,6 +227,7 @@ func (s *stepRun) execute() {
 	a.mu.Unlock()
 
 	out, returned := make(chan bodyResult, 1), make(chan struct{})
+	a.eng.code.Add(1)
 	go s.runBody(ctx, out, returned)
 	r := s.wait(out, returned, deadline.Add(a.eng.opts.MaxSkew))
 
@@ -239,6 +246,7 @@ func (s *stepRun) execute() {
 }
 
 func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned chan<- struct{}) {
+	defer s.a.eng.code.Done()
 	defer close(returned)
 	ctx = s.attemptStarts(ctx)
 	r := bodyResult{panicked: "runtime.Goexit in the body"}

@@ -72,7 +72,7 @@ func (a *activation) tend() time.Duration {
 	case parking != nil:
 		a.parkAs(parking)
 	case leaves:
-		_ = a.suspend(now(), wakes)
+		_ = a.handOver(wakes)
 	case !a.enterHot(next):
 		_ = a.suspend(next, wakes)
 	default:
@@ -114,7 +114,7 @@ func (a *activation) pressing() bool {
 // in memory and there is room; false means that the execution has to be
 // suspended instead.
 func (a *activation) enterHot(next time.Time) bool {
-	if next.IsZero() || next.Sub(now()) > a.eng.opts.HotWait || a.eng.isDraining() || !a.eng.enterHot() {
+	if next.IsZero() || next.Sub(now()) > a.eng.opts.HotWait || !a.eng.hasTime(next.Sub(now())) || a.eng.isDraining() || !a.eng.enterHot() {
 		return false
 	}
 	a.mu.Lock()
@@ -291,7 +291,7 @@ func (a *activation) keep() {
 		return
 	}
 	a.mu.Lock()
-	renew := a.lease.Sub(now()) < a.eng.opts.Lease/2
+	renew := a.eng.ageing(a.lease, now())
 	a.mu.Unlock()
 	if renew {
 		_ = a.commit(write{status: StatusRunning, renew: true}) // an error has halted the activation

@@ -125,8 +125,8 @@ func (a *activation) build(w *write) (c *Commit, taken batched) {
 		Status: w.status, Detail: a.detail, Due: w.due, Progress: a.progress || w.status == StatusParked,
 		Park: w.park, Result: w.result, Error: w.err,
 	}
-	if w.status == StatusRunning && (w.renew || a.create != nil || a.lease.Sub(c.Now) < a.eng.opts.Lease/2) {
-		c.Lease = c.Now.Add(a.eng.opts.Lease)
+	if w.status == StatusRunning && (w.renew || a.create != nil || a.eng.ageing(a.lease, c.Now)) {
+		c.Lease = a.eng.leaseFrom(c.Now)
 	}
 	if w.status.Ended() && a.id.Retention > 0 {
 		c.Due = c.Now.Add(a.id.Retention)
@@ -175,6 +175,7 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 		a.lease = c.Lease
 	}
 	for i := range w.extra {
+		a.moved = a.moved || w.extra[i].Kind != EntrySuspended
 		if op := a.journal.later(&w.extra[i]); op != nil && op.done {
 			continue // its context has ended meanwhile, and what it came to is nobody's business
 		}
@@ -204,6 +205,7 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 // leave notes how the activation left the execution. a.mu is held.
 func (a *activation) leave(w write, c *Commit) {
 	a.left = w.status
+	a.leftHead = &Head{Identity: a.id, Status: w.status, Detail: c.Detail, Park: w.park, Result: w.result, Error: w.err, Due: c.Due}
 	switch {
 	case w.status == StatusSuspended:
 		a.halt(errHaltSuspended)
@@ -214,7 +216,7 @@ func (a *activation) leave(w write, c *Commit) {
 	default:
 		a.halt(errHaltEnded)
 	}
-	a.final = &Head{Identity: a.id, Status: w.status, Detail: c.Detail, Park: w.park, Result: w.result, Error: w.err}
+	a.final = a.leftHead
 }
 
 // send brings a commit to the store and repeats it until its outcome is

@@ -27,6 +27,7 @@ type definition struct {
 	timeout       time.Duration
 	onParked      func(context.Context, Head)
 	terminated    func(detail string) string
+	normal        func(input []byte, limit int) ([]byte, error) // the stored form of an input that is JSON
 	run           func(c *Context, input []byte, limit int) ([]byte, error)
 }
 
@@ -67,6 +68,13 @@ func Define[In, Out any](name, version string, handler func(*Context, In) (Out, 
 	d := &Definition[In, Out]{d: definition{name: name, version: version}, h: handler}
 	for _, opt := range opts {
 		opt(&d.d)
+	}
+	d.d.normal = func(input []byte, limit int) ([]byte, error) {
+		in, err := decodeValue[In](input)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		return encodeValue(in, limit)
 	}
 	d.d.run = func(c *Context, input []byte, limit int) ([]byte, error) {
 		in, err := decodeValue[In](input)

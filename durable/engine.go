@@ -66,6 +66,18 @@ type Options struct {
 	// MaxOperations bounds the operations of one execution. Default 100,000.
 	MaxOperations int
 
+	// Until is when this host ends, if that is known from its beginning, as an
+	// invocation of AWS Lambda knows its deadline; zero is never. Leases then
+	// last 5 s longer and are never moved, and no attempt starts whose timeout
+	// does not end Reserve before it: the execution is handed over instead.
+	Until time.Time
+	// Reserve is what Until leaves for bodies that are late, for the last writes
+	// and for whatever else the host has to do. Default 2 s, with Until only.
+	Reserve time.Duration
+	// Host names the host in Head.Owner (see HostOf), at most 32 bytes: what an
+	// execution is to return to.
+	Host string
+
 	// BaseContext lends its values to the contexts of handlers and bodies. Its
 	// end means nothing to them: a host that stops must not make steps fail.
 	// Default context.Background().
@@ -105,7 +117,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"InboxCheck", &o.InboxCheck, 2 * time.Second}, {"Volatile", &o.Volatile, 20 * time.Millisecond},
 		{"StoreTimeout", &o.StoreTimeout, 10 * time.Second}, {"PollMin", &o.PollMin, 50 * time.Millisecond},
 		{"PollMax", &o.PollMax, time.Second}, {"DrainTimeout", &o.DrainTimeout, 20 * time.Second},
-		{"PauseCheck", &o.PauseCheck, 10 * time.Second},
+		{"PauseCheck", &o.PauseCheck, 10 * time.Second}, {"Reserve", &o.Reserve, 2 * time.Second},
 	} {
 		if *f.v < 0 {
 			return o, fmt.Errorf("%w: Options.%s is %v", ErrInvalid, f.name, *f.v)
@@ -122,6 +134,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.Level(127)}))
+	}
+	if !o.Until.IsZero() {
+		o.DrainTimeout = min(o.DrainTimeout, o.Reserve/4)
+	}
+	if len(o.Host) > 32 || strings.Contains(o.Host, "@") {
+		return o, fmt.Errorf("%w: Options.Host is %.40q: at most 32 bytes, without @", ErrInvalid, o.Host)
 	}
 	o.PollMax = max(o.PollMax, o.PollMin)
 	return o, nil
@@ -147,6 +165,7 @@ type Engine struct {
 	values    context.Context // parent of the handlers' contexts
 	pauses    pauses
 	wg        sync.WaitGroup // activations
+	code      sync.WaitGroup // bodies
 
 	mu      sync.Mutex
 	defs    map[string]*definition // by name@version
@@ -199,7 +218,13 @@ func (e *Engine) ID() string { return e.id }
 // Store returns the store that the engine runs over, for reading.
 func (e *Engine) Store() Store { return e.store }
 
-func (e *Engine) nonce() string { return e.id + "/" + strconv.FormatInt(e.count.Add(1), 36) }
+func (e *Engine) nonce() string {
+	n := e.id + "/" + strconv.FormatInt(e.count.Add(1), 36)
+	if e.opts.Host != "" {
+		n += "@" + e.opts.Host
+	}
+	return n
+}
 
 // Register makes definitions known, so that this engine can start them and,
 // in Run, serves them: several versions of a name may stand side by side.
@@ -269,10 +294,14 @@ func (e *Engine) create(ctx context.Context, def *definition, id Identity, due t
 	if a := e.tryBear(def, id, due); a != nil {
 		select {
 		case err := <-a.born:
-			if err != nil {
-				return nil, err
+			if err == nil {
+				return a, nil
 			}
-			return a, nil
+			select {
+			case <-a.gone: // it would stand in the way of a Resume
+			case <-ctx.Done():
+			}
+			return nil, err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

@@ -106,6 +106,8 @@ var (
 	ErrPaused = errors.New("durable: definition is paused")
 	// ErrUnknownDefinition: the definition is not registered with this engine.
 	ErrUnknownDefinition = errors.New("durable: definition not registered")
+	// ErrStillRunning: code that a Session has started did not return in time.
+	ErrStillRunning = errors.New("durable: code still runs although its time is over: end the process")
 	// ErrVerb: the verb is not possible on this execution now; the error says
 	// what is.
 	ErrVerb = errors.New("durable: verb not possible")

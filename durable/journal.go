@@ -30,6 +30,7 @@ type journal struct {
 	input      []byte              // of a run after the first
 	terminated *Entry              // the request to end without the code
 	outcome    *Entry              // how it will end, once its parent knows
+	short      int                 // activations in a row that found no time for what is next
 }
 
 // scopeID names a sequence of positions: those of one parent, on the way in
@@ -116,6 +117,9 @@ func (j *journal) load(entries []Entry) error {
 
 // apply folds one more entry into the state.
 func (j *journal) apply(e *Entry) error {
+	if e.Kind != EntrySuspended {
+		j.short = 0
+	}
 	if e.Kind == EntryTerminate || e.Kind == EntryVerb && abandons(e) {
 		j.terminated = e
 	}
@@ -147,6 +151,9 @@ func (j *journal) applyToExecution(e *Entry) error {
 			j.cancel = e
 		}
 	case EntrySuspended:
+		if j.short++; e.Delay == 0 {
+			j.short = 0
+		}
 		for _, op := range j.unended {
 			if (op.running || op.typ == OpInvoke) && op.epoch == e.Epoch {
 				op.stopped = true

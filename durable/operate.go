@@ -126,7 +126,7 @@ func refuse(h *Head, verb Verb) *VerbError {
 // mayUnwind tells whether the engine parked a saga of which nobody has said yet
 // that it goes only forward. Its pivot would not be undone even if it had begun.
 func (h *Head) mayUnwind() bool {
-	bug := h.Park.Reason == ParkNondeterminism || h.Park.Reason == ParkPanic || h.Park.Reason == ParkCrashLoop
+	bug := h.Park.Reason == ParkNondeterminism || h.Park.Reason == ParkPanic || h.Park.Reason == ParkCrashLoop || h.Park.Reason == ParkNoTime
 	return bug && strings.HasPrefix(h.Fingerprint, SagaFingerprint) && strings.HasPrefix(h.Detail, "running/")
 }
 

@@ -210,6 +210,8 @@ const (
 	ParkNondeterminism ParkReason = "nondeterminism"
 	ParkPanic          ParkReason = "panic"
 	ParkCrashLoop      ParkReason = "crash-loop"
+	// ParkNoTime: no host had enough time left for what is next.
+	ParkNoTime ParkReason = "no-time"
 	// ParkUndosLeft: code ended without what it had registered to be undone.
 	ParkUndosLeft ParkReason = "undos-left"
 )

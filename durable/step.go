@@ -232,6 +232,9 @@ func (s *stepRun) advance() (done bool) {
 	}
 	s.a.mu.Unlock()
 	s.c.st.giveWay()
+	if !s.a.eng.hasTime(s.o.timeout) {
+		s.c.st.short(s.path, s.o.timeout)
+	}
 	s.attempt()
 	return false
 }

@@ -16,13 +16,9 @@ import (
 // handed over durably. It returns nil after everything that it started has
 // returned. An engine runs once.
 func (e *Engine) Run(ctx context.Context) error {
-	e.mu.Lock()
-	if e.running || e.isDraining() {
-		e.mu.Unlock()
-		return fmt.Errorf("%w: this engine runs already, or has run: make another", ErrInvalid)
+	if err := e.enter(); err != nil {
+		return err
 	}
-	e.running = true
-	e.mu.Unlock()
 	e.poll(ctx)
 	e.drain()
 	return nil
@@ -204,20 +200,19 @@ func (e *Engine) claimAll(def *definition, ids []string) (took, full bool) {
 		took = true
 		e.active[id] = nil
 		e.wg.Add(1)
-		go e.takeOver(def, id)
+		go func() { _, _ = e.takeOver(def, id) }() // what came of it, the store knows
 	}
 	return took, false
 }
 
 // takeOver claims one execution and drives it. It holds a slot.
-func (e *Engine) takeOver(def *definition, id string) {
+func (e *Engine) takeOver(def *definition, id string) (*activation, error) {
 	defer e.wg.Done()
 	a, err := e.claim(def, id)
 	if err == nil && a.crashes >= e.opts.CrashesToAlone && !a.loops() {
 		a.handBack()
 		<-e.slots
-		e.alone(def, id)
-		return
+		return e.alone(def, id)
 	}
 	var final *Head
 	if err == nil {
@@ -228,20 +223,21 @@ func (e *Engine) takeOver(def *definition, id string) {
 	e.leaveActive(id, final)
 	<-e.slots
 	e.freed()
+	return a, err
 }
 
 // alone runs one execution while no other runs code in this process: one that
 // ends its process again and again must not take its neighbours along. It is
 // claimed only once everything else has left, so that a crash meanwhile is not
 // counted against it either.
-func (e *Engine) alone(def *definition, id string) {
+func (e *Engine) alone(def *definition, id string) (*activation, error) {
 	var final *Head
 	defer func() { e.leaveActive(id, final) }()
 	select {
 	case e.aloneTurn <- struct{}{}:
 		defer func() { <-e.aloneTurn }()
 	case <-e.draining:
-		return
+		return nil, ErrHostGone
 	}
 	patience := time.NewTimer(e.opts.Lease)
 	defer patience.Stop()
@@ -256,24 +252,25 @@ func (e *Engine) alone(def *definition, id string) {
 		select {
 		case e.slots <- struct{}{}:
 		case <-e.draining:
-			return
+			return nil, ErrHostGone
 		case <-patience.C:
 			// Somebody runs long. The others must not stand still for it: this
 			// one comes again later.
 			e.mu.Lock()
 			e.skip[id] = now().Add(e.opts.Lease)
 			e.mu.Unlock()
-			return
+			return nil, fmt.Errorf("%w: it has to run alone, and others run long", ErrHostGone)
 		}
 	}
 	a, err := e.claim(def, id)
 	if err != nil {
-		return
+		return nil, err
 	}
 	e.opts.Logger.Warn("runs alone after crashes without a result", "execution", id, "crashes", a.crashes)
 	e.setActive(id, a)
 	a.run()
 	final = a.final
+	return a, nil
 }
 
 func (e *Engine) setActive(id string, a *activation) {
@@ -284,7 +281,7 @@ func (e *Engine) setActive(id string, a *activation) {
 
 func (e *Engine) claim(def *definition, id string) (*activation, error) {
 	at := now()
-	c := &Claim{ID: id, Owner: e.nonce(), Now: at, Lease: at.Add(e.opts.Lease)}
+	c := &Claim{ID: id, Owner: e.nonce(), Now: at, Lease: e.leaseFrom(at)}
 	var rec *Record
 	ctx, cancel := context.WithTimeout(e.hard, e.opts.StoreTimeout)
 	defer cancel()
@@ -346,6 +343,7 @@ func (e *Engine) parkUnreadable(def *definition, rec *Record, err error) {
 // drive runs an activation that was born here. It holds a slot.
 func (e *Engine) drive(a *activation) {
 	defer e.wg.Done()
+	defer close(a.gone)
 	a.run()
 	e.leaveActive(a.id.ID, a.final)
 	<-e.slots
