@@ -89,7 +89,8 @@ type Head struct {
 	Activations int64     // claims so far, the born one included
 	Due         time.Time // when somebody must look; zero is never; of an ended one, when it may be deleted
 
-	// The claim.
+	// The claim. Of the owner of a claim that was released only HostOf is
+	// certain.
 	Owner string
 	Epoch int64
 	Seq   int64 // see Revision

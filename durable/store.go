@@ -214,6 +214,15 @@ func (p *DuePage) IDs() []string {
 	return ids
 }
 
+// Roster is what a Store may be besides: it remembers of which definition
+// versions there has ever been a host, for hosts that look for due work on behalf
+// of others too.
+type Roster interface {
+	// Enrol adds definitions, each a name and a version, and returns all that
+	// were ever added, ordered.
+	Enrol(ctx context.Context, mine [][2]string) ([][2]string, error)
+}
+
 // Load says what Store.Load reads.
 type Load uint8
 

@@ -197,7 +197,7 @@ func (w *writing) status(h *head, c *durable.Commit) {
 		return
 	}
 	w.attributes[aStatus] = number(int64(c.Status))
-	w.attributes[aOwner], w.attributes[aDue] = nil, nil
+	w.attributes[aOwner], w.attributes[aDue] = released(h), nil
 	if !c.Due.IsZero() {
 		w.attributes[aDue] = text(dueKey(c.Due, c.ID))
 	}
@@ -222,6 +222,16 @@ func (w *writing) status(h *head, c *durable.Commit) {
 	if w.guarded = !c.IfSeen; h.waits(c.Seen, c.Status) {
 		w.attributes[aDue] = text(dueKey(c.Now, c.ID))
 	}
+}
+
+// released is what is kept of the owner: its host, and that only if it is not
+// the one that the creator's nonce names.
+func released(h *head) value {
+	host := durable.HostOf(h.Owner)
+	if host == durable.HostOf(h.creator) {
+		return nil
+	}
+	return text("@" + host)
 }
 
 // attentionShard is the number at the end of a due partition.

@@ -80,12 +80,11 @@ func (h *head) readClaim(r *reader) {
 		}
 		h.Due = due
 	}
-	if h.Status != durable.StatusRunning {
-		return
-	}
-	h.Lease, h.Owner = h.Due, r.text(aOwner)
-	if h.Owner == "" {
+	if h.Owner = r.text(aOwner); h.Owner == "" && h.Epoch > 0 {
 		h.Owner = h.creator
+	}
+	if h.Status == durable.StatusRunning {
+		h.Lease = h.Due
 	}
 }
 

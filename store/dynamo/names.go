@@ -39,7 +39,7 @@ const (
 	aError       = "er" // S (JSON) or M
 	aEnded       = "en" // N: ms
 	aRevision    = "rv" // N
-	aOwner       = "ow" // S, while running; absent under the claim of the Create
+	aOwner       = "ow" // S, while running; absent under the claim of the Create. Released: its host, if it is another than the Create's
 	aEpoch       = "e"  // N, also the number of activations
 	aPrior       = "ps" // N: status that the last claim found
 	aSeq         = "sq" // N
@@ -58,6 +58,7 @@ const (
 	aBase        = "b"  // N: positions up to this one are no part of the journal any more
 	aBaseRev     = "br" // N: revision at that position
 	aUsage       = "u"  // B: see bill.encode
+	aDefinitions = "ds" // SS: of the settings only: every definition version that was ever served
 	aDueHash     = "g"  // S: due partition and shard, key of the index due
 	aDue         = "d"  // S: due time and ID, key of the index due; the lease end while running, and after the end when it may be deleted
 	aAttention   = "a"  // S: shard, key of the index attention; parked records only

@@ -34,6 +34,22 @@ func claimTakes(k *kit) {
 	k.same("the record as the next owner gets it", rec, &want)
 }
 
+func claimHost(k *kit) {
+	id := durable.Identity{ID: "a", Definition: "order", Version: "1", Created: at(0)}
+	k.create(&durable.Create{Identity: id, Now: at(0), Owner: "s/1@7", Due: at(0)})
+	for i, owner := range []string{"w1/1@8", "w2/1", "w3/1@7", "w4/1@7", "w5/1@9"} {
+		k.claim("a", owner, at(i))
+		k.same("the host while it runs", durable.HostOf(k.load("a").Owner), durable.HostOf(owner))
+		c := batch("a", int64(i)+1, 1, durable.StatusSuspended)
+		if i%2 == 1 {
+			c.Status = durable.StatusParked
+		}
+		c.Due = at(i + 1)
+		k.commit(c)
+		k.same("the host after "+owner, durable.HostOf(k.load("a").Owner), durable.HostOf(owner))
+	}
+}
+
 func claimNotDue(k *kit) {
 	k.refuseClaim("absent", "w1/1", at(0), durable.ErrNotFound)
 

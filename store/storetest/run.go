@@ -53,6 +53,7 @@ func checks() []check {
 		{"Create/Copied", "a record may be born with a journal of thousands of entries", createCopied},
 
 		{"Claim/Takes", "a claim raises the epoch and returns everything that replay needs", claimTakes},
+		{"Claim/Host", "of a claim that was released the host of its owner is still known", claimHost},
 		{"Claim/NotDue", "what is not due, ended or absent cannot be claimed, and stays as it is", claimNotDue},
 		{"Claim/KeepsPark", "a claim leaves the reason for parking in place, the next commit replaces it", claimKeepsPark},
 		{"Claim/Poison", "a claim that finds the activation before unfinished counts a crash; progress forgets them", claimPoison},

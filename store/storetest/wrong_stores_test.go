@@ -171,6 +171,7 @@ var wrongStores = []struct {
 			return s.Deliver(context.Background(), &own)
 		}}
 	}},
+	{"forgets who had it", "Claim/Host", func(s *mem.Store) durable.Store { return &ownerless{s} }},
 	{"lets two owners in", "Claim/NotDue", func(s *mem.Store) durable.Store {
 		return &onClaim{s, func(c *durable.Claim, head *durable.Record) (*durable.Record, error) {
 			own := *c
