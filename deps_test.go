@@ -25,6 +25,8 @@ var allowed = map[string][]string{
 	"store/dynamo":                  {"durable"},
 	"store/storetest":               {"durable"},
 	"durable/durabletest":           {"durable", "store/mem"},
+	"lambdahost":                    {"durable", "internal/lambdahttp"},
+	"internal/lambdahttp":           {},
 	"telemetry":                     {"durable", "saga"},
 	"internal/storeurl":             {"durable", "store/sqlite", "store/dynamo"},
 	"internal/dynamolocal":          {},
