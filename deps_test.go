@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"store/storetest":               {"durable"},
 	"durable/durabletest":           {"durable", "store/mem"},
 	"lambdahost":                    {"durable", "internal/lambdahttp"},
+	"lambdahost/awsenv":             {"durable", "lambdahost", "store/dynamo"},
 	"internal/lambdahttp":           {},
 	"telemetry":                     {"durable", "saga"},
 	"internal/storeurl":             {"durable", "store/sqlite", "store/dynamo"},
