@@ -137,3 +137,34 @@ func TestSweepForOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestOneDayWait: a day costs two activations, and nothing runs in between but
+// the sweep. It ends within a second of its time, wherever that lies between two
+// ticks.
+func TestOneDayWait(t *testing.T) {
+	for _, offset := range []time.Duration{0, time.Second, 17 * time.Second, 44999 * time.Millisecond, 45 * time.Second, 59 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCloud(t)
+			h := c.host("7", nil, waits(24*time.Hour))
+			time.Sleep(offset)
+			due := time.Now().Add(24 * time.Hour)
+			c.must(h, startOf("x", 1))
+			time.Sleep(time.Minute - offset)
+			resumes := 0
+			for c.load("x").Status == durable.StatusSuspended {
+				tick := time.Now().Add(time.Minute)
+				c.must(h, `{"clew": "sweep"}`)
+				for c.queued() > 0 {
+					m, _ := c.next()
+					resumes++
+					c.must(h, batchOf(m.body))
+				}
+				time.Sleep(time.Until(tick))
+			}
+			rec := c.load("x")
+			if late := rec.Ended.Sub(due); rec.Activations != 2 || resumes > 2 || late < 0 || late > time.Second {
+				t.Errorf("started %v after a tick: got %d activations and %d resumes, %v late, want 2, at most 2, and at most 1 s", offset, rec.Activations, resumes, late)
+			}
+		})
+	}
+}
