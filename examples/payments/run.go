@@ -51,10 +51,10 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	// Participants of a run that was killed may still be finishing.
-	if err := participant.WaitIdle(ctx, cfg.db); err != nil {
+	if err := participant.WaitIdle(ctx, participant.Files(cfg.db)); err != nil {
 		return err
 	}
-	audit, err := participant.Audit(cfg.db, cfg.orders)
+	audit, err := participant.Audit(ctx, participant.Files(cfg.db), cfg.orders)
 	if err != nil {
 		return err
 	}

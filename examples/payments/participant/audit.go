@@ -1,17 +1,13 @@
 package participant
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"time"
-
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// Report is what the participants' files say about a run.
+// Report is what the participants' books say about a run.
 //
 // An effect stands when it was applied and not reversed. Every order belongs to
 // one of three classes:
@@ -30,7 +26,7 @@ import (
 // of the second group at zero unless a saga is parked.
 type Report struct {
 	// Orders counts those the audit was asked about and any others that left a
-	// trace. It is more than was asked when the files hold another run, or when
+	// trace. It is more than was asked when the books hold another run, or when
 	// an order ID was mangled on its way, which must not pass for an order that
 	// never began.
 	Orders    int `json:"orders"`
@@ -78,128 +74,94 @@ type Detail struct {
 func OrderID(n int) string { return fmt.Sprintf("order-%06d", n) }
 
 // Audit reports on the orders OrderID(1) to OrderID(orders), from nothing but
-// the participants' files beside the saga database path. It only reads.
-// Participants may be running, but each file is read at a moment of its own, so
-// only a report on a quiet world is exact: see Running.Close and WaitIdle.
-func Audit(path string, orders int) (Report, error) {
-	b := newOrderBook(orders)
-	var r Report
-	for _, role := range roles {
-		if err := b.read(Path(path, role), role, &r); err != nil {
-			return Report{}, fmt.Errorf("participant: audit: %w", err)
-		}
+// the participants' books; with orders 0, on every order that had an effect. It
+// only reads. Participants may be working, but books are not read at one moment
+// (Files: each file is), so only a report on a quiet world is exact: see
+// Running.Close and WaitIdle. The error says which books could not be read.
+func Audit(ctx context.Context, books Books, orders int) (Report, error) {
+	a := &auditor{book: newOrderBook(orders), seen: make(map[roleKey]bool)}
+	err := books.read(ctx, a)
+	if err == nil {
+		err = a.findMisused(ctx, books)
 	}
-	b.report(&r)
-	return r, nil
+	if err != nil {
+		return Report{}, fmt.Errorf("participant: audit: %w", err)
+	}
+	a.book.report(&a.report)
+	return a.report, nil
 }
 
-// read adds what one file says.
-func (b *orderBook) read(path string, role Role, r *Report) error {
-	conn, err := openForReading(path)
-	if err != nil {
-		return err
+// roleKey is a key: two participants may know the same one.
+type roleKey struct {
+	role Role
+	key  string
+}
+
+// auditor adds up the rows of books.
+type auditor struct {
+	book    *orderBook
+	report  Report
+	seen    map[roleKey]bool // keys of forward and undo calls
+	misused []misusedKey
+}
+
+type misusedKey struct {
+	roleKey
+	kind string // of the call that misused it
+}
+
+func (a *auditor) effect(_ Role, e effect) error {
+	kind := slices.Index(forwardKinds[:], e.kind)
+	if kind < 0 {
+		return fmt.Errorf("effect of unknown kind %q", e.kind)
 	}
-	defer conn.Close()
-	// One transaction, so that the tables are seen at the same moment.
-	if err := sqlitex.ExecuteTransient(conn, "BEGIN", nil); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := b.readEffects(conn); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if role == Ledger {
-		if err := b.readPostings(conn); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	if err := b.readMisuses(conn); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := readCalls(conn, r); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
+	a.book.of(e.order).addEffect(kind, e)
 	return nil
 }
 
-func openForReading(path string) (*sqlite.Conn, error) {
-	// SQLite says "unable to open" of a file that is not there.
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
+func (a *auditor) posting(p posting) {
+	o := a.book.of(p.order)
+	o.debits += p.debit
+	o.credits += p.credit
+	if p.account == accountRevenue {
+		o.revenue += p.credit - p.debit
 	}
-	conn, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	conn.SetBusyTimeout(5 * time.Second)
-	return conn, nil
 }
 
-func (b *orderBook) readEffects(conn *sqlite.Conn) error {
-	const query = `
-		SELECT order_id, kind,
-			sum(act = 'applied'), sum(act = 'reversed'),
-			ifnull(max(CASE WHEN act = 'applied' THEN amount_cents END), 0)
-		FROM effects GROUP BY order_id, kind, key ORDER BY order_id`
-	return each(conn, query, func(s *sqlite.Stmt) error {
-		kind := slices.Index(forwardKinds[:], s.ColumnText(1))
-		if kind < 0 {
-			return fmt.Errorf("effect of unknown kind %q", s.ColumnText(1))
+func (a *auditor) call(role Role, c callRow) {
+	act := services[c.kind].act // of unknown kinds: forward
+	r := &a.report
+	if key := (roleKey{role, c.key}); act != verify && act != look && c.key != "" {
+		if a.seen[key] {
+			r.RepeatedCalls++
 		}
-		b.of(s.ColumnText(0)).addEffect(kind, s.ColumnInt(2), s.ColumnInt(3), s.ColumnInt64(4))
-		return nil
-	})
-}
-
-func (b *orderBook) readPostings(conn *sqlite.Conn) error {
-	const query = `
-		SELECT order_id, sum(debit_cents), sum(credit_cents),
-			sum(CASE WHEN account = 'revenue' THEN credit_cents - debit_cents ELSE 0 END)
-		FROM postings GROUP BY order_id`
-	return each(conn, query, func(s *sqlite.Stmt) error {
-		o := b.of(s.ColumnText(0))
-		o.debits, o.credits, o.revenue = s.ColumnInt64(1), s.ColumnInt64(2), s.ColumnInt64(3)
-		return nil
-	})
-}
-
-// readMisuses finds the order of a misused key by the key's first, right use.
-func (b *orderBook) readMisuses(conn *sqlite.Conn) error {
-	const query = `
-		SELECT ifnull(keys.order_id, ''), calls.kind, calls.key
-		FROM calls LEFT JOIN keys USING (key) WHERE calls.outcome = 'key_misuse'`
-	return each(conn, query, func(s *sqlite.Stmt) error {
-		b.misuses = append(b.misuses, misused{s.ColumnText(0),
-			fmt.Sprintf("%s misused the key %q", s.ColumnText(1), s.ColumnText(2))})
-		return nil
-	})
-}
-
-// readCalls adds up the log of one participant.
-func readCalls(conn *sqlite.Conn, r *Report) error {
-	const repeats = `
-		SELECT ifnull(sum(n - 1), 0) FROM
-			(SELECT count(*) AS n FROM calls WHERE kind NOT LIKE 'verify%' AND kind <> 'check_address' AND key <> '' GROUP BY key)`
-	const sums = `
-		SELECT ifnull(sum(fault <> ''), 0), ifnull(sum(kind LIKE 'verify%'), 0),
-			ifnull(sum(outcome = 'key_misuse'), 0), ifnull(sum(outcome = 'held'), 0) FROM calls`
-	err := each(conn, repeats, func(s *sqlite.Stmt) error {
-		r.RepeatedCalls += s.ColumnInt(0)
-		return nil
-	})
-	if err != nil {
-		return err
+		a.seen[key] = true
 	}
-	return each(conn, sums, func(s *sqlite.Stmt) error {
-		r.Faults += s.ColumnInt(0)
-		r.Verified += s.ColumnInt(1)
-		r.KeyMisuses += s.ColumnInt(2)
-		r.Held += s.ColumnInt(3)
-		return nil
-	})
+	if c.fault != "" {
+		r.Faults++
+	}
+	if act == verify {
+		r.Verified++
+	}
+	switch c.outcome {
+	case outcomeHeld:
+		r.Held++
+	case outcomeKeyMisuse:
+		r.KeyMisuses++
+		a.misused = append(a.misused, misusedKey{roleKey{role, c.key}, c.kind})
+	}
 }
 
-func each(conn *sqlite.Conn, query string, row func(*sqlite.Stmt) error) error {
-	return sqlitex.ExecuteTransient(conn, query, &sqlitex.ExecOptions{ResultFunc: row})
+// findMisused finds the order of a misused key by the key's first, right use.
+func (a *auditor) findMisused(ctx context.Context, books Books) error {
+	for _, m := range a.misused {
+		order, err := books.orderOf(ctx, m.role, m.key)
+		if err != nil {
+			return err
+		}
+		a.book.misuses = append(a.book.misuses, misused{order, fmt.Sprintf("%s misused the key %q", m.kind, m.key)})
+	}
+	return nil
 }
 
 // String is the report as lines of text, without the details.

@@ -24,7 +24,7 @@ const drainGrace = 3 * time.Second
 
 // The first line on a participant's standard output.
 const (
-	lineReady  = "ready "  // and the address
+	lineReady  = "ready "  // and the URL
 	lineFailed = "failed " // and the reason
 )
 
@@ -75,12 +75,11 @@ func Main(args []string) int {
 	if err != nil {
 		return 2
 	}
-	book, err := openBook(o.path, o.role, o.faults)
+	book, err := openBook(o.path)
 	if err != nil {
 		fmt.Printf("%s%v\n", lineFailed, err)
 		return 1
 	}
-	book.mended = o.mended
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Printf("%s%v\n", lineFailed, err)
@@ -94,15 +93,15 @@ func Main(args []string) int {
 }
 
 // serve returns after standard input has ended and the calls in hand are done.
-func serve(o options, b *book, listener net.Listener) error {
-	writer := startWriter(b)
-	s := newServer(writer, o.role)
+func serve(o options, b *sqliteBook, listener net.Listener) error {
+	writer := startWriter(rules{faults: o.faults, mended: o.mended}, b)
+	s := newServer(map[Role]clerk{o.role: writer})
 	// No timeouts: connections idle as long as their owner lives, and a server
 	// that closes one just as it is used again adds a fault nobody asked for.
 	web := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
-	fmt.Printf("%s%s\n", lineReady, listener.Addr())
+	fmt.Printf("%shttp://%s\n", lineReady, listener.Addr())
 
 	io.Copy(io.Discard, os.Stdin)
 	drained := s.drain(o.drain)

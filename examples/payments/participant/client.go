@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,8 +22,8 @@ import (
 // somebody has mended it (CodeJammed), and this attempt had no effect. Any other error means that the outcome is unknown.
 // Methods are safe for concurrent use.
 type Client struct {
-	addrs map[Role]string
-	http  *http.Client
+	urls map[Role]string
+	http *http.Client
 }
 
 // Rejected is the error of a call that a participant refused: a business
@@ -38,14 +39,50 @@ func (e *Rejected) Error() string {
 	return fmt.Sprintf("participant: %s rejected: %s (%s)", e.Call, e.Message, e.Code)
 }
 
-// NewClient returns a client for participants that listen at these addresses.
-func NewClient(addrs map[Role]string) *Client {
-	return &Client{addrs: addrs, http: &http.Client{Transport: &http.Transport{
-		// No Proxy: the participants are on the loopback interface.
-		MaxIdleConnsPerHost: 512, // a worker's sagas come in waves
+// NewClient returns a client for participants at these base URLs, each such as
+// http://127.0.0.1:8080; At gives all of them one. Calls go to paths below:
+// URL/gateway/authorize. transport sends the requests, and may sign them; nil
+// stands for one of the client's own. It must send each request once at most.
+//
+// The error names a participant without a URL, or with one that is none.
+func NewClient(urls map[Role]string, transport http.RoundTripper) (*Client, error) {
+	c := &Client{urls: make(map[Role]string), http: &http.Client{
+		Transport: transport,
+		// An answer from elsewhere is none of a participant.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	for _, role := range roles {
+		base, err := url.Parse(urls[role])
+		if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.RawQuery != "" || base.Fragment != "" {
+			return nil, fmt.Errorf("participant: the URL of the %s is %q: want one like http://127.0.0.1:8080", role, urls[role])
+		}
+		c.urls[role] = strings.TrimRight(urls[role], "/")
+	}
+	if transport == nil {
+		c.http.Transport = NewTransport()
+	}
+	return c, nil
+}
+
+// At is the argument of NewClient for participants that share one base URL.
+func At(url string) map[Role]string {
+	urls := make(map[Role]string)
+	for _, role := range roles {
+		urls[role] = url
+	}
+	return urls
+}
+
+// NewTransport returns the transport of clients that are given none. It keeps
+// more idle connections than net/http's does, because a worker's sagas come in
+// waves.
+func NewTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment, // which leaves the loopback interface alone
+		MaxIdleConnsPerHost: 512,
 		IdleConnTimeout:     time.Minute,
 		DisableCompression:  true,
-	}}}
+	}
 }
 
 // Authorize holds an amount on a card and returns the authorization.
@@ -126,7 +163,8 @@ func (c *Client) call(ctx context.Context, kind, key string, attempt int, input 
 }
 
 func (c *Client) send(ctx context.Context, kind, key string, attempt int, input request) (reply, error) {
-	address := "http://" + c.addrs[services[kind].role] + "/" + kind
+	role := services[kind].role
+	address := c.urls[role] + "/" + string(role) + "/" + kind
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewBufferString(canonical(&input)))
 	if err != nil {
 		return reply{}, err
@@ -162,7 +200,11 @@ func decode(kind string, status int, body []byte) (reply, error) {
 	case http.StatusOK:
 		return r, nil
 	case http.StatusPaymentRequired, http.StatusConflict:
-		return reply{}, &Rejected{Call: kind, Code: r.Code, Message: r.Message}
+		// Who has no code is no participant, but something on the way to it,
+		// which cannot vouch for what has happened.
+		if r.Code != "" {
+			return reply{}, &Rejected{Call: kind, Code: r.Code, Message: r.Message}
+		}
 	}
 	return reply{}, fmt.Errorf("%d %s: %s", status, r.Code, r.Message)
 }

@@ -3,6 +3,7 @@ package participant
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -18,6 +19,29 @@ type faults struct {
 	rate               float64
 	seed               uint64
 	minDelay, maxDelay time.Duration
+	// keepConnections leaves lost replies out, for those whose connections are
+	// not theirs to drop. The others are then as likely.
+	keepConnections bool
+}
+
+// complete fills in defaults and refuses what makes no sense.
+func (f *faults) complete() error {
+	if !(f.rate >= 0 && f.rate <= 1) { // also refuses NaN
+		return fmt.Errorf("participant: FaultRate is %v, not in 0 to 1", f.rate)
+	}
+	if f.minDelay == 0 {
+		f.minDelay = time.Second
+		if f.maxDelay > 0 {
+			f.minDelay = min(f.minDelay, f.maxDelay)
+		}
+	}
+	if f.maxDelay == 0 {
+		f.maxDelay = 2 * f.minDelay
+	}
+	if f.minDelay < 0 || f.maxDelay < f.minDelay {
+		return fmt.Errorf("participant: delays from %v to %v make no range", f.minDelay, f.maxDelay)
+	}
+	return nil
 }
 
 // draw decides on the n-th call of a key. It depends on nothing else: not on
@@ -35,12 +59,14 @@ func (f faults) draw(key string, n int64) (fault string, delay time.Duration) {
 	if float64(part(0)>>11)/(1<<53) >= f.rate {
 		return "", 0
 	}
-	switch part(1) % 3 {
-	case 0:
-		return unavailable, 0
-	case 1:
-		return lostReply, 0
+	kinds := []string{unavailable, lostReply, delayed}
+	if f.keepConnections {
+		kinds = []string{unavailable, delayed}
 	}
-	span := uint64(f.maxDelay - f.minDelay + 1)
-	return delayed, f.minDelay + time.Duration(part(2)%span)
+	fault = kinds[part(1)%uint64(len(kinds))]
+	if fault == delayed {
+		span := uint64(f.maxDelay - f.minDelay + 1)
+		delay = f.minDelay + time.Duration(part(2)%span)
+	}
+	return fault, delay
 }

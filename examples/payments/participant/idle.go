@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -14,69 +15,95 @@ import (
 // holder was killed.
 const lostAfter = 2 * time.Second
 
-// WaitIdle returns when no participant on the files beside the saga database
-// path holds a delayed call and no file has changed for a moment. It is for
-// participants started by others, such as those of a killed worker that finish
-// their calls; for one's own, Close does it. Callers must be quiet already.
-func WaitIdle(ctx context.Context, path string) error {
-	var conns []*sqlite.Conn
-	defer func() {
-		for _, conn := range conns {
-			conn.Close()
+// watcher watches books for activity.
+type watcher interface {
+	// look returns numbers that move with every change, as far as the books
+	// have such, and how many calls are yet to be done.
+	look(context.Context) (versions []int64, held int64, err error)
+	// pause is how long to wait between two looks.
+	pause() time.Duration
+	close()
+}
+
+// WaitIdle returns when no participant holds a delayed call and, where that can
+// be seen (Files), no book has changed for a moment. It is for participants
+// started by others, such as those of a killed worker that finish their calls;
+// for one's own, Close does it. Callers must be quiet already.
+func WaitIdle(ctx context.Context, books Books) error {
+	if err := waitIdle(ctx, books); err != nil {
+		return fmt.Errorf("participant: wait until idle: %w", err)
+	}
+	return nil
+}
+
+func waitIdle(ctx context.Context, books Books) error {
+	w, err := books.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	before, _, err := w.look(ctx)
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(w.pause()):
 		}
-	}()
+		var now []int64
+		var held int64
+		if now, held, err = w.look(ctx); err == nil && held == 0 && slices.Equal(before, now) {
+			return nil
+		}
+		before = now
+	}
+	return err
+}
+
+// fileWatcher watches files, each on one connection: versions are those that a
+// connection sees.
+type fileWatcher []*sqlite.Conn
+
+func (f files) watch(context.Context) (watcher, error) {
+	var w fileWatcher
 	for _, role := range roles {
-		conn, err := openForReading(Path(path, role))
+		conn, err := openForReading(Path(string(f), role))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // never started, so idle
 		}
 		if err != nil {
-			return fmt.Errorf("participant: wait until idle: %w", err)
+			w.close()
+			return nil, err
 		}
-		conns = append(conns, conn)
+		w = append(w, conn)
 	}
-	var before []int64
-	for {
-		now, err := activity(conns)
+	return w, nil
+}
+
+func (w fileWatcher) look(context.Context) (versions []int64, held int64, err error) {
+	waiting := fmt.Sprintf(`SELECT count(*) FROM calls WHERE outcome = '%s' AND due > %d`,
+		outcomeHeld, time.Now().Add(-lostAfter).UnixMicro())
+	for _, conn := range w {
+		err = errors.Join(
+			each(conn, "PRAGMA data_version", func(s *sqlite.Stmt) error {
+				versions = append(versions, s.ColumnInt64(0))
+				return nil
+			}),
+			each(conn, waiting, func(s *sqlite.Stmt) error {
+				held += s.ColumnInt64(0)
+				return nil
+			}),
+		)
 		if err != nil {
-			return fmt.Errorf("participant: wait until idle: %w", err)
-		}
-		if before != nil && quiet(before, now) {
-			return nil
-		}
-		before = now
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("participant: wait until idle: %w", ctx.Err())
-		case <-time.After(50 * time.Millisecond):
+			return nil, 0, err
 		}
 	}
+	return versions, held, nil
 }
 
-// activity returns two numbers for each file: its version, which moves with
-// every commit of others, and the number of calls it has yet to do.
-func activity(conns []*sqlite.Conn) (numbers []int64, err error) {
-	add := func(s *sqlite.Stmt) error {
-		numbers = append(numbers, s.ColumnInt64(0))
-		return nil
-	}
-	held := fmt.Sprintf(`SELECT count(*) FROM calls WHERE outcome = 'held' AND due > %d`,
-		time.Now().Add(-lostAfter).UnixMicro())
-	for _, conn := range conns {
-		for _, query := range []string{"PRAGMA data_version", held} {
-			if err := each(conn, query, add); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return numbers, nil
-}
+func (fileWatcher) pause() time.Duration { return 50 * time.Millisecond }
 
-func quiet(before, now []int64) bool {
-	for i := 0; i < len(now); i += 2 {
-		if before[i] != now[i] || now[i+1] > 0 {
-			return false
-		}
+func (w fileWatcher) close() {
+	for _, conn := range w {
+		conn.Close()
 	}
-	return true
 }

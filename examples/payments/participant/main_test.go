@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// parent starts participants, tells their addresses and never ends.
+// parent starts participants, tells their URLs and never ends.
 func parent(config string) int {
 	var cfg Config
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
@@ -41,7 +42,7 @@ func parent(config string) int {
 		fmt.Println(err)
 		return 1
 	}
-	json.NewEncoder(os.Stdout).Encode(world.Addrs())
+	json.NewEncoder(os.Stdout).Encode(world.URLs())
 	select {}
 }
 
@@ -55,6 +56,15 @@ func start(t testing.TB, cfg Config) *Running {
 	}
 	t.Cleanup(func() { world.Close() })
 	return world
+}
+
+func newClient(t testing.TB, urls map[Role]string, transport http.RoundTripper) *Client {
+	t.Helper()
+	c, err := NewClient(urls, transport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func closeWorld(t testing.TB, world *Running) {

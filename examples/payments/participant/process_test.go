@@ -43,8 +43,8 @@ func orphan(t *testing.T, cfg Config) (*os.Process, *Client, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var addrs map[Role]string
-	if err := json.Unmarshal(line, &addrs); err != nil {
+	var urls map[Role]string
+	if err := json.Unmarshal(line, &urls); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
 	gone := func() {
@@ -56,7 +56,7 @@ func orphan(t *testing.T, cfg Config) (*os.Process, *Client, func()) {
 			t.Errorf("participants said %s", said)
 		}
 	}
-	return cmd.Process, NewClient(addrs), gone
+	return cmd.Process, newClient(t, urls, nil), gone
 }
 
 // When the parent dies by kill -9, the participants finish what they hold, and
@@ -77,7 +77,7 @@ func TestParentKilled(t *testing.T) {
 	// A new set begins while the old one lingers.
 	world := start(t, Config{Path: path})
 	wantNil(t, world.Client().Void(t.Context(), "void", 1, late("b")))
-	wantNil(t, WaitIdle(timeout(t, 8*time.Second), path))
+	wantNil(t, WaitIdle(timeout(t, 8*time.Second), Files(path)))
 	gone()
 	wantRows(t, path, Gateway, `SELECT order_id FROM effects`, "a")
 	wantRows(t, path, Gateway, `SELECT outcome FROM calls ORDER BY 1`, "applied", "nothing", "too_late")
@@ -98,7 +98,7 @@ func TestParticipantsKilled(t *testing.T) {
 	})
 	world.kill()
 
-	report, err := Audit(path, 2)
+	report, err := Audit(t.Context(), Files(path), 2)
 	wantNil(t, err)
 	if report.Parked != 1 || report.Undone != 1 || report.MissingUndos != 1 || report.Held != 1 {
 		t.Errorf("got %+v, want one parked and one call held", report)
@@ -128,7 +128,7 @@ func TestTwoSets(t *testing.T) {
 	wg.Wait()
 	want := Report{Orders: callers * orders, Committed: callers * orders / 2, Undone: callers * orders / 2}
 	want.RepeatedCalls = want.Committed*6 + want.Undone*6
-	checkAudit(t, path, callers*orders, want, "")
+	checkAudit(t, Files(path), callers*orders, want, "")
 }
 
 // sell makes an order whole, or undoes it when its number is even, with every

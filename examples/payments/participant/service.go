@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"path/filepath"
-	"strings"
 )
 
 // A Role names one of the four participants.
@@ -21,11 +19,6 @@ const (
 )
 
 var roles = []Role{Gateway, Warehouse, Screening, Ledger}
-
-// Path returns the file of a participant: it lies beside the saga database.
-func Path(saga string, role Role) string {
-	return strings.TrimSuffix(filepath.Clean(saga), ".db") + "." + string(role) + ".db"
-}
 
 // Inputs that a participant refuses. Tokens decide, not chance, so that a
 // repeat and a second run are refused alike.

@@ -51,7 +51,7 @@ type child struct {
 	cmd   *exec.Cmd
 	stdin io.Closer // its end tells the child to end
 	lines *bufio.Reader
-	addr  string
+	url   string
 }
 
 // Start starts a gateway, a warehouse, a screening and a ledger and returns when they
@@ -73,9 +73,9 @@ func Start(ctx context.Context, cfg Config) (*Running, error) {
 	}
 	// A canceled start kills the children, which ends the reads below.
 	stop := context.AfterFunc(ctx, r.signalKill)
-	addrs := make(map[Role]string)
+	urls := make(map[Role]string)
 	for _, c := range r.children {
-		addr, err := c.awaitReady()
+		url, err := c.awaitReady()
 		if err != nil {
 			stop()
 			r.kill()
@@ -84,13 +84,18 @@ func Start(ctx context.Context, cfg Config) (*Running, error) {
 			}
 			return nil, fmt.Errorf("participant: start %s: %w", c.role, err)
 		}
-		c.addr, addrs[c.role] = addr, addr
+		c.url, urls[c.role] = url, url
 	}
 	if !stop() {
 		r.kill()
 		return nil, fmt.Errorf("participant: start: %w", ctx.Err())
 	}
-	r.client = NewClient(addrs)
+	client, err := NewClient(urls, nil)
+	if err != nil {
+		r.kill()
+		return nil, err
+	}
+	r.client = client
 	return r, nil
 }
 
@@ -99,21 +104,11 @@ func (cfg *Config) complete() error {
 	if cfg.Path == "" {
 		return errors.New("participant: Config.Path is empty")
 	}
-	if !(cfg.FaultRate >= 0 && cfg.FaultRate <= 1) { // also refuses NaN
-		return fmt.Errorf("participant: Config.FaultRate is %v, not in 0 to 1", cfg.FaultRate)
+	f := faults{rate: cfg.FaultRate, seed: cfg.Seed, minDelay: cfg.MinDelay, maxDelay: cfg.MaxDelay}
+	if err := f.complete(); err != nil {
+		return err
 	}
-	if cfg.MinDelay == 0 {
-		cfg.MinDelay = time.Second
-		if cfg.MaxDelay > 0 {
-			cfg.MinDelay = min(cfg.MinDelay, cfg.MaxDelay)
-		}
-	}
-	if cfg.MaxDelay == 0 {
-		cfg.MaxDelay = 2 * cfg.MinDelay
-	}
-	if cfg.MinDelay < 0 || cfg.MaxDelay < cfg.MinDelay {
-		return fmt.Errorf("participant: Config delays %v to %v make no range", cfg.MinDelay, cfg.MaxDelay)
-	}
+	cfg.MinDelay, cfg.MaxDelay = f.minDelay, f.maxDelay
 	if cfg.Drain == 0 {
 		cfg.Drain = 5 * time.Second
 	}
@@ -153,15 +148,15 @@ func (cfg *Config) spawn(role Role) (*child, error) {
 	return &child{role: role, cmd: cmd, stdin: stdin, lines: bufio.NewReader(stdout)}, nil
 }
 
-// awaitReady reads the address that the child prints when it listens.
+// awaitReady reads the URL that the child prints when it listens.
 func (c *child) awaitReady() (string, error) {
 	line, err := c.lines.ReadString('\n')
 	if err != nil {
 		return "", errors.New("it ended before it was ready")
 	}
 	line = strings.TrimSuffix(line, "\n")
-	if addr, ok := strings.CutPrefix(line, lineReady); ok {
-		return addr, nil
+	if url, ok := strings.CutPrefix(line, lineReady); ok {
+		return url, nil
 	}
 	if reason, ok := strings.CutPrefix(line, lineFailed); ok {
 		return "", errors.New(reason)
@@ -172,9 +167,9 @@ func (c *child) awaitReady() (string, error) {
 // Client returns the client for these participants.
 func (r *Running) Client() *Client { return r.client }
 
-// Addrs returns where the participants listen, for a NewClient in another
+// URLs returns where the participants listen, for a NewClient in another
 // process.
-func (r *Running) Addrs() map[Role]string { return maps.Clone(r.client.addrs) }
+func (r *Running) URLs() map[Role]string { return maps.Clone(r.client.urls) }
 
 // Close ends the participants and returns when they have: after they finished
 // all calls in hand, the delayed ones included. Calls made from now on fail.

@@ -36,14 +36,14 @@ func TestStorm(t *testing.T) {
 	closeWorld(t, one)
 	closeWorld(t, two)
 
-	got, err := Audit(path, callers*orders)
+	got, err := Audit(t.Context(), Files(path), callers*orders)
 	wantNil(t, err)
 	if got.RepeatedCalls == 0 || got.Faults == 0 || b.committed.Load() == 0 || b.undone.Load() == 0 {
 		t.Errorf("no storm: %+v", got)
 	}
 	want := Report{Orders: callers * orders, Committed: int(b.committed.Load()), Undone: int(b.undone.Load()),
 		RepeatedCalls: got.RepeatedCalls, Faults: got.Faults, Verified: got.Verified}
-	checkAudit(t, path, callers*orders, want, "")
+	checkAudit(t, Files(path), callers*orders, want, "")
 }
 
 func (b *buyer) buy(order string) {

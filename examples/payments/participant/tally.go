@@ -27,7 +27,7 @@ const (
 	classParked    = "parked"
 )
 
-// orderBook gathers what the files say, by order.
+// orderBook gathers what the books say, by order.
 type orderBook struct {
 	asked   int
 	orders  map[string]*tally
@@ -46,9 +46,17 @@ type tally struct {
 
 // kindTally is about the effects of one kind of one order.
 type kindTally struct {
+	keys     []keyTally
 	applied  int // ever
 	standing int
 	excess   int // reversals without an effect to reverse
+}
+
+// keyTally is about the effects under one key.
+type keyTally struct {
+	key               string
+	applied, reversed int
+	amount            int64
 }
 
 func newOrderBook(orders int) *orderBook {
@@ -62,21 +70,42 @@ func newOrderBook(orders int) *orderBook {
 func (b *orderBook) of(order string) *tally {
 	t := b.orders[order]
 	if t == nil {
-		t = &tally{}
+		t = &tally{expected: b.asked == 0}
 		b.orders[order] = t
 	}
 	return t
 }
 
-// addEffect adds what is known under one key.
-func (t *tally) addEffect(kind, applied, reversed int, amount int64) {
+// addEffect adds an effect, or a reversal. Rows come in no order.
+func (t *tally) addEffect(kind int, e effect) {
 	k := &t.kinds[kind]
-	k.applied += applied
-	standing := max(0, applied-reversed)
-	k.standing += standing
-	k.excess += max(0, reversed-applied)
-	if kind == capture {
-		t.captured += int64(standing) * amount
+	i := slices.IndexFunc(k.keys, func(kt keyTally) bool { return kt.key == e.key })
+	if i < 0 {
+		i = len(k.keys)
+		k.keys = append(k.keys, keyTally{key: e.key})
+	}
+	switch under := &k.keys[i]; e.act {
+	case outcomeApplied:
+		under.applied++
+		under.amount = max(under.amount, e.amount)
+	case outcomeReversed:
+		under.reversed++
+	}
+}
+
+// settle sums up what stands, once all is known.
+func (t *tally) settle() {
+	for i := range t.kinds {
+		k := &t.kinds[i]
+		for _, under := range k.keys {
+			standing := max(0, under.applied-under.reversed)
+			k.applied += under.applied
+			k.standing += standing
+			k.excess += max(0, under.reversed-under.applied)
+			if i == capture {
+				t.captured += int64(standing) * under.amount
+			}
+		}
 	}
 }
 
@@ -128,6 +157,7 @@ func (b *orderBook) report(r *Report) {
 	r.Orders = len(b.orders)
 	for _, order := range slices.Sorted(maps.Keys(b.orders)) {
 		t := b.orders[order]
+		t.settle()
 		class := t.class()
 		switch class {
 		case classCommitted:

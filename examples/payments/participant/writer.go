@@ -1,6 +1,7 @@
 package participant
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -16,13 +17,14 @@ const (
 	breath = 200 * time.Microsecond
 )
 
-// writer does the calls of a participant, several in one transaction, from one
-// goroutine: SQLite has one writer at a time, and a commit costs more than a
-// call does.
+// writer does the calls of a participant in its file, several in one
+// transaction, from one goroutine: SQLite has one writer at a time, and a commit
+// costs more than a call does.
 type writer struct {
-	book *book
-	jobs chan job
-	done chan struct{} // closed when the goroutine has ended
+	rules rules
+	book  *sqliteBook
+	jobs  chan job
+	done  chan struct{} // closed when the goroutine has ended
 }
 
 type job struct {
@@ -30,14 +32,15 @@ type job struct {
 	reply chan answer
 }
 
-func startWriter(b *book) *writer {
-	w := &writer{book: b, jobs: make(chan job, maxBatch), done: make(chan struct{})}
+func startWriter(r rules, b *sqliteBook) *writer {
+	w := &writer{rules: r, book: b, jobs: make(chan job, maxBatch), done: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// do has a call done and returns when its transaction is committed or failed.
-func (w *writer) do(c *call) answer {
+// do has a call done and returns when its transaction is committed or failed,
+// however long that takes.
+func (w *writer) do(_ context.Context, c *call) answer {
 	j := job{call: c, reply: make(chan answer, 1)}
 	w.jobs <- j
 	return <-j.reply
@@ -94,7 +97,7 @@ func (w *writer) transact(batch []job) (answers []answer, err error) {
 	}
 	defer end(&err)
 	for _, j := range batch {
-		a, err := w.book.visit(j.call)
+		a, err := w.rules.visit(w.book, j.call)
 		if err != nil {
 			return nil, err
 		}
