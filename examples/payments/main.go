@@ -3,7 +3,10 @@
 //
 //	go run ./examples/payments
 //
-// Kill it at any moment and run it again: it finishes what was left.
+// Kill it at any moment and run it again: it finishes what was left. With
+// -participants-url the participants are deployed ones; payments audit reads
+// books and runs nothing. On Lambda the program is the function that
+// PAYMENTS_ROLE names.
 package main
 
 import (
@@ -34,25 +37,34 @@ type config struct {
 	json        bool
 	crashAfter  int64
 	seed        uint64
+	deployed    deployed
 }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == participant.Arg {
 		os.Exit(participant.Main(os.Args[2:]))
 	}
-	cfg, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
+	if role := os.Getenv(roleVar); role != "" {
+		os.Exit(runFunction(role))
 	}
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = run(ctx, cfg)
-	}
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := command(ctx, os.Args[1:])
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "payments:", err)
 		os.Exit(1)
 	}
+}
+
+func command(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == auditArg {
+		return audit(ctx, args[1:])
+	}
+	cfg, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return run(ctx, cfg)
 }
 
 func parse(args []string) (config, error) {
@@ -72,6 +84,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&cfg.json, "json", false, "print the result as one JSON object on one line")
 	f.Int64Var(&cfg.crashAfter, "crash-after", 0, "kill this process after so many writes to the database (0: never)")
 	f.Uint64Var(&cfg.seed, "seed", 1, "makes the orders and the outages of a run repeatable")
+	cfg.deployed.declare(f)
 	if err := f.Parse(args); err != nil {
 		return cfg, err
 	}
@@ -89,5 +102,5 @@ func parse(args []string) (config, error) {
 	case cfg.db == "" || filepath.Base(cfg.db) == ".":
 		return cfg, errors.New("-db needs the path of a file")
 	}
-	return cfg, nil
+	return cfg, cfg.deployed.check(&cfg)
 }

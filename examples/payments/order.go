@@ -56,9 +56,14 @@ func newOrder(n int, seed uint64, s shares) Order {
 	return o
 }
 
-// attemptTimeout is short: the participants are on this machine, and those
-// that delay a request are to be given up on.
-const attemptTimeout = time.Second
+// How long an attempt of a call may take.
+const (
+	// attemptTimeout is short: the participants are on this machine, and those
+	// that delay a request are to be given up on.
+	attemptTimeout = time.Second
+	// deployedTimeout has room for a function that starts cold.
+	deployedTimeout = 5 * time.Second
+)
 
 // participants is what the saga needs of the outside; *participant.Client
 // brings it over HTTP.
@@ -79,10 +84,10 @@ type participants interface {
 // payment declares the saga: authorize the card, reserve the stock, look at the
 // order from two sides at once, capture the money, which is the point of no
 // return, ship, and send the receipt.
-func payment(c participants, stepDelay time.Duration) (*saga.Saga[Order, Receipt], error) {
+func payment(c participants, attempt, stepDelay time.Duration) (*saga.Saga[Order, Receipt], error) {
 	retry := durable.Retry{MaxAttempts: 8, Initial: 50 * time.Millisecond, Max: 2 * time.Second}
-	undo := []saga.UndoOption{saga.UndoTimeout(attemptTimeout), saga.UndoRetry(durable.Retry{Initial: 50 * time.Millisecond, Max: 2 * time.Second})}
-	timeout := attemptTimeout + stepDelay
+	undo := []saga.UndoOption{saga.UndoTimeout(attempt), saga.UndoRetry(durable.Retry{Initial: 50 * time.Millisecond, Max: 2 * time.Second})}
+	timeout := attempt + stepDelay
 
 	b := saga.New[Order, Receipt]("payment", "2")
 	authorized := saga.Step(b, "authorize", after(stepDelay, func(ctx saga.Context, o Order) (string, error) {

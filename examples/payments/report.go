@@ -50,22 +50,44 @@ type result struct {
 
 // report prints the result and returns an error unless all is well.
 func report(cfg config, audit participant.Report, parked []durable.Head, took time.Duration) error {
-	if cfg.json {
-		line, err := json.Marshal(result{audit, took.Milliseconds()})
-		if err != nil {
-			return err
-		}
-		fmt.Println(string(line))
-	} else {
-		printTable(audit, took)
+	if err := show(cfg.json, audit, took); err != nil {
+		return err
+	}
+	if !cfg.json {
 		printWayOut(cfg, parked)
 	}
-	switch {
-	case audit.DuplicateEffects > 0 || unexplained(audit, parked):
+	if audit.DuplicateEffects > 0 || unexplained(audit, parked) {
 		return errors.New("the audit found effects that should not be: see above")
-	case len(parked) > 0:
-		return fmt.Errorf("%d orders are parked and wait for a person: see `clew --store %s ls --status parked`", len(parked), storeURL(cfg))
 	}
+	return waiting(cfg, parked)
+}
+
+// reportUnaudited says what can be said without the books.
+func reportUnaudited(cfg config, parked []durable.Head, took time.Duration) error {
+	printWayOut(cfg, parked)
+	fmt.Printf("All orders have ended or are parked, after %v. The books are not audited: see payments audit -help.\n", took.Round(time.Millisecond))
+	return waiting(cfg, parked)
+}
+
+// waiting returns an error if orders wait for a person.
+func waiting(cfg config, parked []durable.Head) error {
+	if len(parked) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d orders are parked and wait for a person: see `clew --store %s ls --status parked`", len(parked), storeURL(cfg))
+}
+
+// show prints an audit.
+func show(asJSON bool, audit participant.Report, took time.Duration) error {
+	if !asJSON {
+		printTable(audit, took)
+		return nil
+	}
+	line, err := json.Marshal(result{audit, took.Milliseconds()})
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(line))
 	return nil
 }
 
@@ -107,7 +129,10 @@ func printWayOut(cfg config, parked []durable.Head) {
 		}
 	}
 	again := "Then run payments again, with the same flags"
-	if cfg.stuck > 0 && !cfg.mended {
+	switch {
+	case cfg.deployed.url != "":
+		again = "A deployed warehouse is mended by " + mendedVar + "=true in the environment of the participants' function. " + again
+	case cfg.stuck > 0 && !cfg.mended:
 		again += " and -mended, which is what mends the warehouse"
 	}
 	fmt.Printf("\n%s: it finishes what you have decided.\n", again)

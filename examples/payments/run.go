@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
-	"github.com/clewdev/clew/examples/payments/participant"
 	"github.com/clewdev/clew/saga"
 )
 
@@ -27,12 +26,12 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer closer.Close()
-	outside, err := participant.Start(ctx, participant.Config{Path: cfg.db, FaultRate: cfg.outage, Seed: cfg.seed, Mended: cfg.mended, MinDelay: attemptTimeout + attemptTimeout/4})
+	outside, err := openOutside(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer outside.Close()
-	sg, err := payment(outside.Client(), cfg.stepDelay)
+	defer outside.close()
+	sg, err := payment(outside.client, outside.timeout, cfg.stepDelay)
 	if err != nil {
 		return err
 	}
@@ -47,14 +46,13 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	if err := outside.Close(); err != nil {
+	if err := outside.close(); err != nil {
 		return err
 	}
-	// Participants of a run that was killed may still be finishing.
-	if err := participant.WaitIdle(ctx, participant.Files(cfg.db)); err != nil {
-		return err
+	if outside.books == nil {
+		return reportUnaudited(cfg, parked, time.Since(started))
 	}
-	audit, err := participant.Audit(ctx, participant.Files(cfg.db), cfg.orders)
+	audit, err := outside.audit(ctx, cfg.orders)
 	if err != nil {
 		return err
 	}
