@@ -65,6 +65,10 @@ type activation struct {
 	left  Status          // how it left the execution
 	noted []*Observation  // for the observer, once durable
 
+	// What the observer may ask for; without one they are not kept.
+	head    Head    // as last written here
+	entries []Entry // the journal, as far as it is durable
+
 	strands map[*strand]struct{}
 	blocked int           // strands that wait for something durable
 	busy    int           // strands that run code of the handler
@@ -101,6 +105,7 @@ func (e *Engine) bear(def *definition, id Identity) *activation {
 	a.epoch, a.lease, a.born = 1, e.leaseFrom(now()), make(chan error, 1)
 	a.gone = make(chan struct{})
 	a.create = &Create{Identity: id, Owner: a.owner}
+	a.head = Head{Identity: id, Activations: 1, Epoch: 1, Owner: a.owner}
 	return a
 }
 
@@ -115,6 +120,9 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.due = a.journal.wasDue(rec)
+	if e.opts.Observer != nil {
+		a.head, a.entries = rec.Head, rec.Journal
+	}
 	for _, op := range a.journal.ops {
 		op.old = op.done
 	}
@@ -123,11 +131,13 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	return a, nil
 }
 
-// run drives the activation to its end. The caller has taken a slot for it.
+// run drives the activation, which is among the active ones, to its end. The
+// caller has taken a slot for it.
 func (a *activation) run() {
-	defer close(a.done)
 	a.begun()
-	defer a.ended()
+	defer a.ended() // after all who wait have been told
+	defer func() { a.eng.leaveActive(a.id.ID, a.final) }()
+	defer close(a.done)
 	defer a.cleanup()
 	if a.loops() {
 		a.park(a.crashLoop())

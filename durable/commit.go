@@ -171,6 +171,7 @@ func (a *activation) settle(w write, c *Commit, taken *batched, receipt Receipt,
 	}
 	a.seq++
 	a.create = nil
+	a.wrote(&w, c)
 	if !c.Lease.IsZero() {
 		a.lease = c.Lease
 	}

@@ -276,6 +276,9 @@ func (e *Engine) start(ctx context.Context, def *definition, id string, input []
 	at := now()
 	identity := Identity{ID: id, Definition: def.name, Version: def.version, Fingerprint: def.fingerprint,
 		Input: input, Digest: digest(id, input), Created: at, Tags: o.tags, Retention: o.retention, Trace: o.trace}
+	if identity.Trace == nil && e.opts.Observer != nil {
+		identity.Trace = e.startedBy(ctx, &identity, nil)
+	}
 	due := at.Add(o.delay)
 	if def.timeout > 0 {
 		identity.Deadline = due.Add(def.timeout)

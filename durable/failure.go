@@ -22,6 +22,24 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// ErrorType is what histories and telemetry call the error: the code under
+// which its type is registered, or else its Go type. There are few of them.
+func (e *Error) ErrorType() string {
+	switch e.Code {
+	case "":
+		return e.Type
+	case "clew/callback-timeout":
+		return "Callback.Timeout"
+	case "clew/callback-heartbeat":
+		return "Callback.Heartbeat"
+	case "clew/invoke-timeout":
+		return "Invoke.Timeout"
+	case "clew/invoke-stopped":
+		return "Invoke.Stopped"
+	}
+	return e.Code
+}
+
 // Unwrap returns the registered error that was stored, or nil.
 func (e *Error) Unwrap() error {
 	if e.Code == "" {

@@ -393,20 +393,7 @@ func errorOf(e *Error) *EventError {
 	if e == nil {
 		e = &Error{}
 	}
-	p := EventErrorPayload{ErrorType: e.Type, ErrorMessage: e.Message, ErrorData: string(e.Data)}
-	switch e.Code {
-	case "":
-	case "clew/callback-timeout":
-		p.ErrorType = "Callback.Timeout"
-	case "clew/callback-heartbeat":
-		p.ErrorType = "Callback.Heartbeat"
-	case "clew/invoke-timeout":
-		p.ErrorType = "Invoke.Timeout"
-	case "clew/invoke-stopped":
-		p.ErrorType = "Invoke.Stopped"
-	default:
-		p.ErrorType = e.Code
-	}
+	p := EventErrorPayload{ErrorType: e.ErrorType(), ErrorMessage: e.Message, ErrorData: string(e.Data)}
 	return &EventError{Payload: p}
 }
 

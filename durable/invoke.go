@@ -196,6 +196,14 @@ func (a *activation) createInvoked(op *operation, wanted bool) error {
 		id.Tags = map[string]string{"tenant": inv.Tenant}
 	}
 	e := a.eng
+	if e.opts.Observer != nil {
+		a.mu.Lock()
+		by := a.observation(ObserveOperationStart).of(op)
+		a.mu.Unlock()
+		if trace := e.startedBy(a.ctx, &id, by); trace != nil {
+			id.Trace = trace
+		}
+	}
 	e.mu.Lock()
 	def := e.defs[inv.Definition+"@"+inv.Version]
 	e.mu.Unlock()

@@ -20,12 +20,25 @@ type Observer interface {
 	Observe(ctx context.Context, o *Observation) context.Context
 }
 
+// StartObserver is an Observer that keeps something with executions from their
+// start on: the trace context of whoever starts them.
+type StartObserver interface {
+	Observer
+	// ObserveStart is called before an execution is created, which may then turn
+	// out to exist. What it returns is kept as by WithTrace, which goes before it;
+	// more than 4 KB of it is dropped, and logged. ctx is that of Start; by is
+	// the operation that invokes the execution, and nil for any other start.
+	ObserveStart(ctx context.Context, id *Identity, by *Observation) map[string]string
+}
+
 // ObservationKind says what is observed.
 type ObservationKind uint8
 
 // What is observed. Operations are told of once their entries are durable, and
 // the end of one that ended while no code waited for it (by a delivery, or by
 // time) once the code comes past it; activations and attempts as they happen.
+// The end of an activation is told of after whoever waits for the execution has
+// been woken, so the next activation may begin before.
 const (
 	ObserveActivationStart ObservationKind = iota + 1
 	ObserveActivationEnd                   // Status is how the execution was left; Err, that the claim was lost
@@ -33,6 +46,12 @@ const (
 	ObserveOperationEnd // with Replayed: an earlier activation's, which the code comes past again
 	ObserveAttemptStart // of a step's body
 	ObserveAttemptEnd
+	// ObserveRunEnd: ContinueAsNew has begun the next run. Run is the one that
+	// has ended, which is told of here for the last time, by Record.
+	ObserveRunEnd
+	// ObserveClaimLost: somebody else was quicker to claim what was due. Of
+	// Execution only ID, definition and version are known.
+	ObserveClaimLost
 )
 
 // Observation is one thing that an engine does. An undo is an operation, and
@@ -57,11 +76,36 @@ type Observation struct {
 
 	Status Status        // of an activation's end
 	Detail string        // custom status, at an activation's end
+	Park   *Park         // why, at the end of an activation that parked
 	Late   time.Duration // of an activation's start: after it was due
-	Err    error
-	// Record loads the execution whole, at an activation's end: a read, for
-	// observers that tell it from the journal.
-	Record func() (*Record, error)
+	// Err of an activation's end is ErrFenced when its claim was lost, and
+	// ErrHostGone when its host ended first.
+	Err error
+	// Record is the execution whole, at an activation's end and a run's. The
+	// journal is what this activation knows of it, once it has ended well; the
+	// head is read again after the execution has ended, for what only the store
+	// knows, and is without that if the read fails. No other read is made.
+	Record func() *Record
+}
+
+// startedBy asks the observer what to keep with an execution that is about to
+// be created. by is the operation that invokes it, or nil.
+func (e *Engine) startedBy(ctx context.Context, id *Identity, by *Observation) (trace map[string]string) {
+	o, ok := e.opts.Observer.(StartObserver)
+	if !ok {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			e.opts.Logger.Log(ctx, slog.LevelError, "the observer panicked", "execution", id.ID, "panic", fmt.Sprint(p))
+		}
+	}()
+	trace = o.ObserveStart(ctx, id, by)
+	if size := sizeOf(trace); size > maxTrace {
+		e.opts.Logger.Log(ctx, slog.LevelWarn, "the trace context of a start is not kept: it is too large", "execution", id.ID, "bytes", size, "limit", maxTrace)
+		return nil
+	}
+	return trace
 }
 
 // observe tells the observer, and returns the context to go on with.
@@ -190,7 +234,7 @@ func (a *activation) begun() {
 	a.ctx = ctx
 }
 
-// ended tells the observer how the activation ended.
+// ended tells the observer how the activation ended, after all who wait for it.
 func (a *activation) ended() {
 	if a.eng.opts.Observer == nil {
 		return
@@ -198,16 +242,66 @@ func (a *activation) ended() {
 	a.mu.Lock()
 	o := a.observation(ObserveActivationEnd)
 	o.Status, o.Detail = a.left, a.detail
-	if a.halted == errHaltLost || a.halted == nil {
+	switch {
+	case a.halted == errHaltLost && a.eng.hard.Err() != nil:
+		o.Err = ErrHostGone
+	case a.halted == errHaltLost:
 		o.Err = ErrFenced
+	case a.head.Status.Ended(): // its last words came later, but are not part of it
+		o.At = a.head.Ended
 	}
+	o.Park = a.head.Park
 	a.mu.Unlock()
-	o.Record = func() (rec *Record, err error) {
-		ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
-		defer cancel()
-		return a.eng.store.Load(ctx, a.id.ID, LoadAll)
-	}
+	o.Record = a.record
 	a.eng.observe(a.ctx, o)
+}
+
+// wrote keeps what the observer may ask for. a.mu is held.
+func (a *activation) wrote(w *write, c *Commit) {
+	if a.eng.opts.Observer == nil {
+		return
+	}
+	if c.Anew {
+		a.entries = nil
+	}
+	a.entries = append(a.entries, c.Entries...)
+	a.head.Status, a.head.Detail, a.head.Park = w.status, c.Detail, w.park
+	if w.status.Ended() {
+		a.head.Result, a.head.Error, a.head.Ended = w.result, w.err, c.Now
+	}
+}
+
+// record is the execution as this activation has left it.
+func (a *activation) record() *Record {
+	a.mu.Lock()
+	rec := &Record{Head: a.head, Journal: a.entries[:len(a.entries):len(a.entries)]}
+	a.mu.Unlock()
+	if !rec.Status.Ended() {
+		return rec
+	}
+	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
+	defer cancel()
+	if stored, err := a.eng.store.Load(ctx, a.id.ID, LoadHead); err == nil {
+		rec.Activations, rec.Usage, rec.Revision = stored.Activations, stored.Usage, stored.Revision
+	}
+	return rec
+}
+
+// runEnds returns what tells the observer that a run has ended, once the next
+// one has begun.
+func (a *activation) runEnds() func() {
+	if a.eng.opts.Observer == nil {
+		return func() {}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	o := a.observation(ObserveRunEnd)
+	rec := &Record{Head: a.head, Journal: append(a.entries[:len(a.entries):len(a.entries)], a.pending...)}
+	o.Record = func() *Record { return rec }
+	return func() {
+		o.At = now()
+		a.eng.observe(a.ctx, o)
+	}
 }
 
 // attemptStarts tells the observer, and returns the context for the body.
@@ -226,7 +320,7 @@ func (s *stepRun) attemptEnds(ctx context.Context, r *bodyResult) {
 	o := s.attempted(ObserveAttemptEnd)
 	switch {
 	case r.panicked != "":
-		o.Err = fmt.Errorf("panic: %s", r.panicked)
+		o.Err = &Error{Type: "panic", Message: "panic: " + r.panicked}
 	case r.err != nil:
 		o.Err = r.err
 	}

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/store/mem"
 )
 
 // diary is an observer that writes everything down, and marks contexts.
@@ -26,7 +29,7 @@ func (d *diary) Observe(ctx context.Context, o *durable.Observation) context.Con
 	if d.panic {
 		panic("the observer is broken")
 	}
-	names := []string{"", "activation", "activation ends", "op", "op ends", "attempt", "attempt ends"}
+	names := []string{"", "activation", "activation ends", "op", "op ends", "attempt", "attempt ends", "run ends", "claim lost"}
 	line := strings.TrimSpace(fmt.Sprintf("%s %s %s", names[o.Kind], o.Path, o.Subtype))
 	if o.Replayed {
 		line += " again"
@@ -107,4 +110,200 @@ func TestObserverPanics(t *testing.T) {
 			t.Errorf("got %d, %v", out, err)
 		}
 	})
+}
+
+// keeper is an observer that keeps something with what starts, and what it is
+// told at the ends.
+type keeper struct {
+	mu     sync.Mutex
+	starts []string
+	ends   []*durable.Observation
+	keeps  map[string]string
+	panics bool
+}
+
+func (k *keeper) Observe(ctx context.Context, o *durable.Observation) context.Context {
+	if o.Kind == durable.ObserveActivationEnd || o.Kind == durable.ObserveRunEnd || o.Kind == durable.ObserveClaimLost {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.ends = append(k.ends, o)
+	}
+	return nil
+}
+
+func (k *keeper) ObserveStart(ctx context.Context, id *durable.Identity, by *durable.Observation) map[string]string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	line := id.Definition
+	if by != nil {
+		line += fmt.Sprintf(" by %s %s of %s", by.Type, by.Path, by.Execution.ID)
+	}
+	k.starts = append(k.starts, line)
+	if k.panics {
+		panic("the observer is broken")
+	}
+	return k.keeps
+}
+
+// TestObserveStart: what the observer has for a start is kept, for what is
+// started and for what is invoked; an option goes before it, and nothing that it
+// does stops a start.
+func TestObserveStart(t *testing.T) {
+	inner := durable.Define("inner", "1", func(ctx *durable.Context, n int) (int, error) { return n, nil })
+	outer := durable.Define("outer", "1", func(ctx *durable.Context, n int) (int, error) {
+		return durable.Invoke(ctx, "call", inner, n, durable.WithInvokeID("in"))
+	})
+	large := map[string]string{"baggage": strings.Repeat("x", 5000)}
+	for name, tt := range map[string]struct {
+		k    *keeper
+		opts []durable.StartOption
+		want [2]string // of the outer and the inner one
+	}{
+		"kept":      {&keeper{keeps: map[string]string{"a": "b"}}, nil, [2]string{"map[a:b]", "map[a:b]"}},
+		"an option": {&keeper{keeps: map[string]string{"a": "b"}}, []durable.StartOption{durable.WithTrace(map[string]string{"c": "d"})}, [2]string{"map[c:d]", "map[a:b]"}},
+		"too large": {&keeper{keeps: large}, nil, [2]string{"map[]", "map[]"}},
+		"panics":    {&keeper{panics: true}, nil, [2]string{"map[]", "map[]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, mem.New(), durable.Options{Observer: tt.k}, outer, inner)
+				defer w.stop()
+				x, err := outer.Start(t.Context(), w.e, "out", 3, tt.opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n, err := x.Wait(t.Context()); n != 3 || err != nil {
+					t.Errorf("got %d, %v; want 3, nil", n, err)
+				}
+				for i, id := range []string{"out", "in"} {
+					rec, err := w.store.Load(t.Context(), id, durable.LoadHead)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := fmt.Sprint(rec.Trace); got != tt.want[i] {
+						t.Errorf("%s keeps %s, want %s", id, got, tt.want[i])
+					}
+				}
+				if got, want := tt.k.starts[len(tt.k.starts)-1], "inner by Invoke call of out"; got != want {
+					t.Errorf("the last start is %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+// TestObserverRecord: what the observer gets at the end of an activation, or of
+// a run, is what the store holds, and costs no read of the journal.
+func TestObserverRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		store := &readCounter{Store: mem.New()}
+		def := durable.Define("d", "1", func(ctx *durable.Context, n int) (int, error) {
+			if _, err := step(ctx, "a", n); err != nil {
+				return 0, err
+			}
+			if n == 1 {
+				return 0, durable.ContinueAsNew(ctx, 2)
+			}
+			if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+				return 0, err
+			}
+			return step(ctx, "b", n)
+		})
+		w := newWorld(t, store, durable.Options{Observer: k, HotWait: -1}, def)
+		defer w.stop()
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if len(k.ends) != 3 || k.ends[0].Kind != durable.ObserveRunEnd || k.ends[0].Run != 1 {
+			t.Fatalf("%d ends, want those of run 1 and of two activations", len(k.ends))
+		}
+		first, err := durable.Operations(k.ends[0].Record())
+		if err != nil || len(first) != 1 || first[0].Name != "a" || first[0].Ended.IsZero() {
+			t.Errorf("run 1 had %+v, %v; want its step, ended", first, err)
+		}
+		store.all = 0
+		got := k.ends[2].Record()
+		if store.all != 0 {
+			t.Errorf("%d reads of the journal, want 0", store.all)
+		}
+		want, err := store.Load(t.Context(), "x", durable.LoadAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have, is := slices.Collect(durable.History(got)), slices.Collect(durable.History(want)); !reflect.DeepEqual(have, is) {
+			t.Errorf("got a history of\n%+v\nwant\n%+v", have, is)
+		}
+		if got.Status != want.Status || got.Activations != want.Activations || !got.Ended.Equal(want.Ended) || string(got.Result) != string(want.Result) || !k.ends[2].At.Equal(want.Ended) {
+			t.Errorf("got head %+v, want %+v", got.Head, want.Head)
+		}
+	})
+}
+
+// readCounter counts reads of whole records.
+type readCounter struct {
+	durable.Store
+	all int
+}
+
+func (r *readCounter) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
+	if what == durable.LoadAll {
+		r.all++
+	}
+	return r.Store.Load(ctx, id, what)
+}
+
+// TestObserverPark: the end of an activation that parks says why; a claim that
+// somebody else won is told of.
+func TestObserverPark(t *testing.T) {
+	k := &keeper{}
+	bubble(t, durable.Options{Observer: k}, func(ctx *durable.Context, _ int) (int, error) {
+		panic("a bug")
+	}, func(w *world, x *durable.Execution[int], _ int, err error) {
+		time.Sleep(time.Second)
+		if len(k.ends) != 1 || k.ends[0].Park == nil || k.ends[0].Park.Reason != durable.ParkPanic || k.ends[0].Status != durable.StatusParked {
+			t.Errorf("got %+v, want one end, parked for a panic", k.ends)
+		}
+	})
+}
+
+// TestObserveClaimLost: two engines find the same due execution, one claims it.
+func TestObserveClaimLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		def := durable.Define("d", "1", func(ctx *durable.Context, n int) (int, error) { return n, durable.Wait(ctx, "w", time.Hour) })
+		store := mem.New()
+		slow := &stalled{Store: store}
+		idle, err := durable.New(store, durable.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := idle.Register(def); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := def.Start(t.Context(), idle, "x", 1); err != nil { // for any worker
+			t.Fatal(err)
+		}
+		w := newWorld(t, slow, durable.Options{Observer: k}, def)
+		defer w.stop()
+		other := newWorld(t, store, durable.Options{}, def)
+		defer other.stop()
+		time.Sleep(10 * time.Second)
+		if len(k.ends) == 0 || k.ends[0].Kind != durable.ObserveClaimLost || k.ends[0].Execution.ID != "x" || k.ends[0].Execution.Definition != "d" {
+			t.Errorf("got %+v, want a claim that was lost", k.ends)
+		}
+	})
+}
+
+// stalled brings claims to the store a second late.
+type stalled struct{ durable.Store }
+
+func (s *stalled) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
+	time.Sleep(time.Second)
+	return s.Store.Claim(ctx, c)
 }

@@ -53,11 +53,7 @@ func startOptionsOf(opts []StartOption) (*startOptions, error) {
 	case len(o.tags) > MaxTags:
 		return nil, fmt.Errorf("%w: %d tags, the limit is %d", ErrInvalid, len(o.tags), MaxTags)
 	}
-	size := 0
-	for name, v := range o.trace {
-		size += len(name) + len(v)
-	}
-	if size > maxTrace {
+	if size := sizeOf(o.trace); size > maxTrace {
 		return nil, fmt.Errorf("%w: the trace context has %d bytes, the limit is %d: leave baggage out", ErrInvalid, size, maxTrace)
 	}
 	for name, v := range o.tags {
@@ -66,4 +62,11 @@ func startOptionsOf(opts []StartOption) (*startOptions, error) {
 		}
 	}
 	return o, nil
+}
+
+func sizeOf(carrier map[string]string) (size int) {
+	for name, v := range carrier {
+		size += len(name) + len(v)
+	}
+	return size
 }

@@ -214,13 +214,12 @@ func (e *Engine) takeOver(def *definition, id string) (*activation, error) {
 		<-e.slots
 		return e.alone(def, id)
 	}
-	var final *Head
 	if err == nil {
 		e.setActive(id, a)
 		a.run()
-		final = a.final
+	} else {
+		e.leaveActive(id, nil)
 	}
-	e.leaveActive(id, final)
 	<-e.slots
 	e.freed()
 	return a, err
@@ -231,8 +230,12 @@ func (e *Engine) takeOver(def *definition, id string) (*activation, error) {
 // claimed only once everything else has left, so that a crash meanwhile is not
 // counted against it either.
 func (e *Engine) alone(def *definition, id string) (*activation, error) {
-	var final *Head
-	defer func() { e.leaveActive(id, final) }()
+	ran := false
+	defer func() {
+		if !ran {
+			e.leaveActive(id, nil)
+		}
+	}()
 	select {
 	case e.aloneTurn <- struct{}{}:
 		defer func() { <-e.aloneTurn }()
@@ -267,9 +270,9 @@ func (e *Engine) alone(def *definition, id string) (*activation, error) {
 		return nil, err
 	}
 	e.opts.Logger.Warn("runs alone after crashes without a result", "execution", id, "crashes", a.crashes)
+	ran = true
 	e.setActive(id, a)
 	a.run()
-	final = a.final
 	return a, nil
 }
 
@@ -299,6 +302,9 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		e.reach = max(1, e.reach/2)
 		e.skip[id] = at.Add(e.opts.PollMax)
 		e.mu.Unlock()
+		if e.opts.Observer != nil {
+			e.observe(e.values, &Observation{Kind: ObserveClaimLost, Execution: &Identity{ID: id, Definition: def.name, Version: def.version}, At: now(), Err: err})
+		}
 		return nil, err
 	case err == nil:
 		e.mu.Lock()
@@ -345,7 +351,6 @@ func (e *Engine) drive(a *activation) {
 	defer e.wg.Done()
 	defer close(a.gone)
 	a.run()
-	e.leaveActive(a.id.ID, a.final)
 	<-e.slots
 	e.freed()
 }

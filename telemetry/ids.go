@@ -12,8 +12,9 @@ import (
 
 // wanted are the IDs that the next span is to have.
 type wanted struct {
-	trace trace.TraceID
-	span  trace.SpanID
+	trace   trace.TraceID
+	span    trace.SpanID
+	sampled bool // by what was decided at the execution's start
 }
 
 type wantedKey struct{}
@@ -66,7 +67,8 @@ const (
 	kindExecution  = 0
 	kindActivation = 1 // by epoch
 	kindOperation  = 2 // by run and number
-	kindAttempt    = 3 // by run, number, attempt and epoch
+	kindAttempt    = 3 // by run, number, attempt, epoch and start
+	kindRun        = 4 // by number
 )
 
 // derivedSpan is the ID of a span of an execution: the same on every host, so
@@ -78,10 +80,11 @@ func derivedSpan(execution string, parts ...int64) (s trace.SpanID) {
 }
 
 func sum(what, execution string, parts []int64) []byte {
-	h := sha256.New()
-	_, _ = h.Write([]byte(what + "\x00" + execution)) // never fails
+	buf := make([]byte, 0, 256)
+	buf = append(append(append(buf, what...), 0), execution...)
 	for _, p := range parts {
-		_, _ = h.Write(binary.BigEndian.AppendUint64([]byte{0}, uint64(p)))
+		buf = binary.BigEndian.AppendUint64(append(buf, 0), uint64(p))
 	}
-	return h.Sum(nil)
+	h := sha256.Sum256(buf)
+	return h[:16]
 }

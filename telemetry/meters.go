@@ -3,7 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -15,8 +15,10 @@ import (
 // meters are the metrics. Their attributes are definitions, outcomes and reasons:
 // few, and never an execution's ID, a payload or the text of an error.
 type meters struct {
-	started, ended_, parked, attempts, retries, lost, units metric.Int64Counter
-	unwind, late                                            metric.Float64Histogram
+	started, ended_, parked, attempts, retries, lost metric.Int64Counter
+	units                                            metric.Float64Counter
+	unwind, late                                     metric.Float64Histogram
+	sets                                             sync.Map // of labels to a metric.MeasurementOption
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
@@ -27,17 +29,19 @@ func newMeters(m metric.Meter) (*meters, error) {
 		name, unit, what string
 	}{
 		{&x.started, "clew.executions.started", "{execution}", "Executions that began to run."},
-		{&x.ended_, "clew.executions.ended", "{execution}", "Executions that ended, by outcome."},
+		{&x.ended_, "clew.executions.ended", "{execution}", "Executions that ended, by outcome, and of sagas by how the unwinding ended."},
 		{&x.parked, "clew.executions.parked", "{execution}", "Executions that parked, by reason: each waits for a person."},
 		{&x.attempts, "clew.attempts", "{attempt}", "Attempts of steps and undos that ended, by outcome."},
-		{&x.retries, "clew.retries", "{attempt}", "Attempts after the first."},
-		{&x.lost, "clew.claims.lost", "{claim}", "Activations that lost their claim, or ended with their host."},
-		{&x.units, "clew.cost.units", "{unit}", "Units of the store's price that ended executions had consumed, by kind."},
+		{&x.retries, "clew.retries", "{attempt}", "Attempts after the first that ended."},
+		{&x.lost, "clew.claims.lost", "{claim}", "Claims that somebody else won, that were taken away, or that ended with their host, by reason."},
 	} {
 		var err error
 		*c.to, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.what))
 		errs = append(errs, err)
 	}
+	var err error
+	x.units, err = m.Float64Counter("clew.cost.units", metric.WithUnit("{unit}"), metric.WithDescription("Units of the store's price that ended executions had consumed, by kind."))
+	errs = append(errs, err)
 	for _, h := range []struct {
 		to         *metric.Float64Histogram
 		name, what string
@@ -53,62 +57,93 @@ func newMeters(m metric.Meter) (*meters, error) {
 	return x, errors.Join(errs...)
 }
 
-func definition(id *durable.Identity) attribute.KeyValue {
-	return attribute.String("clew.definition", id.Definition)
+// label is an attribute beside the definition.
+type label struct{ name, value string }
+
+type labels struct {
+	definition string
+	a, b       label
+}
+
+// of returns the attributes of a measurement, each set of which is made once.
+func (x *meters) of(definition string, more ...label) metric.MeasurementOption {
+	key := labels{definition: definition}
+	for i, l := range more {
+		*[...]*label{&key.a, &key.b}[i] = l
+	}
+	if set, ok := x.sets.Load(key); ok {
+		return set.(metric.MeasurementOption)
+	}
+	attrs := []attribute.KeyValue{attribute.String("clew.definition", definition)}
+	for _, l := range more {
+		attrs = append(attrs, attribute.String(l.name, l.value))
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	x.sets.Store(key, set)
+	return set
 }
 
 // observe counts what is counted as it happens.
 func (x *meters) observe(ctx context.Context, o *durable.Observation) {
-	of := definition(o.Execution)
+	def := o.Execution.Definition
 	switch o.Kind {
 	case durable.ObserveActivationStart:
 		if o.Epoch == 1 {
-			x.started.Add(ctx, 1, metric.WithAttributes(of))
+			x.started.Add(ctx, 1, x.of(def))
 		}
 		if o.Late > 0 {
-			x.late.Record(ctx, o.Late.Seconds(), metric.WithAttributes(of))
+			x.late.Record(ctx, o.Late.Seconds(), x.of(def))
 		}
 	case durable.ObserveActivationEnd:
 		switch {
 		case o.Err != nil:
-			x.lost.Add(ctx, 1, metric.WithAttributes(of))
-		case o.Status == durable.StatusParked:
-			x.parked.Add(ctx, 1, metric.WithAttributes(of))
+			x.lost.Add(ctx, 1, x.of(def, label{"clew.reason", errorType(o.Err)}))
+		case o.Park != nil && o.Status == durable.StatusParked:
+			x.parked.Add(ctx, 1, x.of(def, label{"clew.reason", string(o.Park.Reason)}))
 		}
+	case durable.ObserveClaimLost:
+		x.lost.Add(ctx, 1, x.of(def, label{"clew.reason", "refused"}))
 	case durable.ObserveAttemptEnd:
-		outcome := "succeeded"
-		if o.Err != nil {
-			outcome = "failed"
-		}
-		kind := "step"
+		kind, outcome := label{"clew.kind", "step"}, label{"clew.outcome", "succeeded"}
 		if o.Subtype == durable.SubtypeUndo {
-			kind = "undo"
+			kind.value = "undo"
 		}
-		x.attempts.Add(ctx, 1, metric.WithAttributes(of, attribute.String("clew.outcome", outcome), attribute.String("clew.kind", kind)))
+		if o.Err != nil {
+			outcome.value = "failed"
+		}
+		x.attempts.Add(ctx, 1, x.of(def, kind, outcome))
 		if o.Attempt > 1 {
-			x.retries.Add(ctx, 1, metric.WithAttributes(of, attribute.String("clew.kind", kind)))
+			x.retries.Add(ctx, 1, x.of(def, kind))
 		}
 	}
 }
 
 // ended counts an execution that has ended.
 func (x *meters) ended(ctx context.Context, rec *durable.Record) {
-	of := definition(&rec.Identity)
-	outcome := rec.Status.String()
-	if forward, _, ok := strings.Cut(rec.Detail, "/"); ok && strings.HasPrefix(rec.Fingerprint, durable.SagaFingerprint) {
-		outcome = forward
+	def, of := rec.Definition, []label{{"clew.outcome", rec.Status.String()}}
+	if forward, unwind, ok := axes(&rec.Identity, rec.Detail); ok {
+		of = []label{{"clew.outcome", forward}, {"clew.unwind", unwind}}
 	}
-	x.ended_.Add(ctx, 1, metric.WithAttributes(of, attribute.String("clew.outcome", outcome)))
-	x.units.Add(ctx, rec.Usage.WriteUnits, metric.WithAttributes(of, attribute.String("clew.unit", "write")))
-	x.units.Add(ctx, rec.Usage.IndexUnits, metric.WithAttributes(of, attribute.String("clew.unit", "index")))
-	x.units.Add(ctx, int64(rec.Usage.ReadUnits), metric.WithAttributes(of, attribute.String("clew.unit", "read")))
-	var began time.Time
-	for e := range durable.History(rec) {
-		if e.Type == "UnwindStarted" {
-			began = e.At
+	x.ended_.Add(ctx, 1, x.of(def, of...))
+	if u := rec.Usage; u != (durable.Usage{}) {
+		for _, c := range []struct {
+			kind string
+			n    float64
+		}{{"write", float64(u.WriteUnits)}, {"index", float64(u.IndexUnits)}, {"read", u.ReadUnits}} {
+			x.units.Add(ctx, c.n, x.of(def, label{"clew.unit", c.kind}))
 		}
 	}
-	if !began.IsZero() {
-		x.unwind.Record(ctx, rec.Ended.Sub(began).Seconds(), metric.WithAttributes(of))
+	if began := unwindingSince(rec); !began.IsZero() {
+		x.unwind.Record(ctx, rec.Ended.Sub(began).Seconds(), x.of(def))
 	}
+}
+
+// unwindingSince is when a saga's first undo began; zero if it had none.
+func unwindingSince(rec *durable.Record) time.Time {
+	for i := range rec.Journal {
+		if e := &rec.Journal[i]; e.First && e.Type == durable.OpStep && e.Subtype == durable.SubtypeUndo {
+			return e.At
+		}
+	}
+	return time.Time{}
 }

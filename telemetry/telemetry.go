@@ -1,21 +1,3 @@
-// Package telemetry tells OpenTelemetry what an engine does: traces, metrics and
-// the correlation of logs. It is an observer of package durable.
-//
-//	provider := sdktrace.NewTracerProvider(sdktrace.WithIDGenerator(telemetry.IDGenerator()), …)
-//	t, err := telemetry.New(telemetry.Options{TracerProvider: provider})
-//	…
-//	engine, err := durable.New(store, durable.Options{Observer: t})
-//	order.Start(ctx, engine, id, in, t.StartOption(ctx))
-//
-// An execution is one trace, over all activations on all hosts: that of its
-// starter, whose context StartOption keeps with the execution, or one that is
-// derived from its ID. Span IDs are derived too, so that each host can name a
-// parent that another host will export. Activations and attempts are exported as
-// they happen; the execution, its operations and undos from the journal, when it
-// has ended, with one read of the record. What a killed process was about to
-// export, its activation and its attempts, is missing; their parents are not.
-//
-// Payloads are in no span unless Options.Payloads says so.
 package telemetry
 
 import (
@@ -38,7 +20,9 @@ const scope = "github.com/clewdev/clew/telemetry"
 
 // Options configure a Telemetry. Zero fields take what is set globally.
 type Options struct {
-	// TracerProvider must have been made with IDGenerator.
+	// TracerProvider must have been made with IDGenerator. If its sampler does
+	// not decide by the parent or the trace ID alone, or with PerActivation, put
+	// the sampler into Sampler.
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
 	// Propagator carries the starter's context in the record. Default W3C trace
@@ -53,13 +37,15 @@ type Options struct {
 	PerActivation bool
 }
 
-// Telemetry is a durable.Observer. It is safe for concurrent use. It blocks on
-// nothing but the provider's span processor, which for a batching one is never.
+// Telemetry is a durable.StartObserver. It is safe for concurrent use. It blocks
+// on nothing but the provider's span processor, which for a batching one is never.
 type Telemetry struct {
 	opts   Options
 	tracer trace.Tracer
 	meters *meters
 }
+
+var _ durable.StartObserver = (*Telemetry)(nil)
 
 // ErrIDGenerator: the TracerProvider gives spans random IDs.
 var ErrIDGenerator = errors.New("telemetry: the TracerProvider was made without clew's IDs: pass sdktrace.WithIDGenerator(telemetry.IDGenerator()) to NewTracerProvider")
@@ -77,9 +63,8 @@ func New(opts Options) (*Telemetry, error) {
 		opts.Propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	}
 	t := &Telemetry{opts: opts, tracer: opts.TracerProvider.Tracer(scope)}
-	probe := wanted{derivedTrace("probe"), derivedSpan("probe")}
-	_, span := t.tracer.Start(context.WithValue(context.Background(), wantedKey{}, probe), "clew probe") // never ended, so never exported
-	if got := span.SpanContext(); got.IsValid() && (got.TraceID() != probe.trace || got.SpanID() != probe.span) {
+	probe := wanted{trace: derivedTrace("probe"), span: derivedSpan("probe")}
+	if got := t.probe(probe, "clew probe"); got.IsValid() && (got.TraceID() != probe.trace || got.SpanID() != probe.span) {
 		return nil, ErrIDGenerator
 	}
 	var err error
@@ -89,48 +74,10 @@ func New(opts Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// StartOption keeps the trace context and baggage of ctx with an execution that
-// is about to be started, whose spans then belong to that trace.
-func (t *Telemetry) StartOption(ctx context.Context) durable.StartOption {
-	carrier := propagation.MapCarrier{}
-	t.opts.Propagator.Inject(ctx, carrier)
-	return durable.WithTrace(carrier)
-}
-
-// root is where an execution belongs.
-type root struct {
-	ctx      context.Context   // with the starter's baggage, and span if it had one
-	starter  trace.SpanContext // invalid when it had none
-	trace    trace.TraceID
-	flags    trace.TraceFlags
-	identity *durable.Identity
-}
-
-func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
-	ctx = t.opts.Propagator.Extract(ctx, propagation.MapCarrier(id.Trace))
-	r := &root{ctx: ctx, identity: id, trace: derivedTrace(id.ID), flags: trace.FlagsSampled}
-	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && len(id.Trace) > 0 {
-		r.starter, r.trace, r.flags = sc, sc.TraceID(), sc.TraceFlags()
-	}
-	return r
-}
-
-// at is the context of a span of the execution, which may not exist yet.
-func (r *root) at(parts ...int64) trace.SpanContext { return r.of(r.identity.ID, parts...) }
-
-func (r *root) of(execution string, parts ...int64) trace.SpanContext {
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.trace, SpanID: derivedSpan(execution, parts...), TraceFlags: r.flags, Remote: true})
-}
-
-// start starts a span with a derived ID under a parent.
-func (t *Telemetry) start(ctx context.Context, r *root, parent trace.SpanContext, parts []int64, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	return t.startIn(ctx, r.trace, derivedSpan(r.identity.ID, parts...), parent, name, opts...)
-}
-
-func (t *Telemetry) startIn(ctx context.Context, in trace.TraceID, id trace.SpanID, parent trace.SpanContext, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	ctx = trace.ContextWithSpanContext(ctx, parent)
-	ctx, span := t.tracer.Start(context.WithValue(ctx, wantedKey{}, wanted{in, id}), name, opts...)
-	return context.WithValue(ctx, wantedKey{}, nil), span // what bodies start has IDs of its own
+// probe returns what a span would be. It is never ended, so never exported.
+func (t *Telemetry) probe(w wanted, name string) trace.SpanContext {
+	_, span := t.tracer.Start(context.WithValue(context.Background(), wantedKey{}, w), name)
+	return span.SpanContext()
 }
 
 // Observe implements durable.Observer.
@@ -147,87 +94,118 @@ func (t *Telemetry) Observe(ctx context.Context, o *durable.Observation) context
 		span := trace.SpanFromContext(ctx)
 		fail(span, o.Err)
 		span.End(trace.WithTimestamp(o.At))
+	case durable.ObserveRunEnd:
+		t.runEnds(ctx, o)
 	}
 	return ctx
 }
 
 func (t *Telemetry) activationStarts(ctx context.Context, o *durable.Observation) context.Context {
 	r := t.rootOf(ctx, o.Execution)
-	attrs := trace.WithAttributes(append(identify(o.Execution), attribute.Int64("clew.activation", o.Epoch))...)
-	name, parts := "activation "+o.Execution.Definition, []int64{kindActivation, o.Epoch}
+	ctx = context.WithValue(r.ctx, rootKey{}, r)
+	s := &spec{name: "activation " + o.Execution.Definition, at: o.At, id: derivedSpan(o.Execution.ID, kindActivation, o.Epoch), trace: r.trace, parent: r.at(kindExecution)}
 	if t.opts.PerActivation {
-		ctx, _ = t.startIn(r.ctx, derivedTrace(o.Execution.ID, o.Epoch), derivedSpan(o.Execution.ID, parts...), trace.SpanContext{}, name,
-			attrs, trace.WithTimestamp(o.At), trace.WithLinks(trace.Link{SpanContext: r.at(kindExecution)}))
-		return ctx
+		s.links = []trace.Link{{SpanContext: s.parent}}
+		s.trace, s.parent = derivedTrace(o.Execution.ID, o.Epoch), trace.SpanContext{}
 	}
-	ctx, _ = t.start(r.ctx, r, r.at(kindExecution), parts, name, attrs, trace.WithTimestamp(o.At))
+	ctx, span := t.start(ctx, r, s)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int64("clew.activation", o.Epoch))
+	}
 	return ctx
 }
 
 func (t *Telemetry) activationEnds(ctx context.Context, o *durable.Observation) {
-	span := trace.SpanFromContext(ctx)
-	if o.Err != nil {
-		fail(span, o.Err)
-	} else {
-		span.SetAttributes(attribute.String("clew.status", o.Status.String()))
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		if o.Err != nil {
+			fail(span, o.Err)
+		} else {
+			span.SetAttributes(append(sagaStatus(o.Execution, o.Detail), attribute.String("clew.status", o.Status.String()))...)
+			if o.Park != nil {
+				span.AddEvent("ExecutionParked", trace.WithTimestamp(o.At), trace.WithAttributes(parked(o.Park)...))
+			}
+		}
+		span.End(trace.WithTimestamp(o.At))
 	}
-	span.End(trace.WithTimestamp(o.At))
-	if !o.Status.Ended() || o.Record == nil {
+	if !o.Status.Ended() {
 		return
 	}
-	rec, err := o.Record()
-	if err != nil {
-		otel.Handle(fmt.Errorf("telemetry: the spans of execution %q are lost: %w", o.Execution.ID, err))
-		return
-	}
+	rec := o.Record()
 	t.meters.ended(ctx, rec)
-	if err := t.tell(ctx, rec); err != nil {
-		otel.Handle(fmt.Errorf("telemetry: the spans of execution %q are lost: %w", o.Execution.ID, err))
+	t.report(rec.ID, t.tell(ctx, rec))
+}
+
+// runEnds exports the operations of a run of ContinueAsNew that has ended.
+func (t *Telemetry) runEnds(ctx context.Context, o *durable.Observation) {
+	t.report(o.Execution.ID, t.tellRun(t.rootIn(ctx, o.Execution), o.Record(), o.At, false))
+}
+
+func (t *Telemetry) report(execution string, err error) {
+	if err != nil {
+		otel.Handle(fmt.Errorf("telemetry: the spans of execution %q are lost: %w", execution, err))
 	}
 }
 
 func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) context.Context {
-	r := t.rootOf(ctx, o.Execution)
-	parent, in := r.at(kindOperation, o.Run, o.Operation), r.trace
-	opts := []trace.SpanStartOption{
-		trace.WithTimestamp(o.At),
-		trace.WithAttributes(append(identify(o.Execution), attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path), attribute.Int("clew.attempt", o.Attempt))...),
+	r := t.rootIn(ctx, o.Execution)
+	s := &spec{
+		name: "attempt " + nameOf(o.Name, o.Type, o.Subtype), at: o.At, trace: r.trace, parent: r.at(kindOperation, o.Run, o.Operation),
+		// By its time too, for the rare attempt that runs twice under one claim.
+		id: derivedSpan(o.Execution.ID, kindAttempt, o.Run, o.Operation, int64(o.Attempt), o.Epoch, o.At.UnixMicro()),
 	}
 	if t.opts.PerActivation {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: parent}))
-		parent = trace.SpanContextFromContext(ctx)
-		in = parent.TraceID()
+		s.links = []trace.Link{{SpanContext: s.parent}}
+		s.parent = trace.SpanContextFromContext(ctx)
+		s.trace = s.parent.TraceID()
 	}
-	ctx, _ = t.startIn(ctx, in, derivedSpan(o.Execution.ID, kindAttempt, o.Run, o.Operation, int64(o.Attempt), o.Epoch), parent, "attempt "+nameOf(o.Name, o.Type, o.Subtype), opts...)
+	ctx, span := t.start(ctx, r, s)
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path),
+			attribute.String("clew.operation.type", o.Type.String()), attribute.String("clew.operation.subtype", subtypeOf(o.Type, o.Subtype)),
+			attribute.Int64("clew.operation.number", o.Operation), attribute.Int("clew.attempt", o.Attempt))
+	}
 	return ctx
 }
 
-func identify(id *durable.Identity) []attribute.KeyValue {
-	return []attribute.KeyValue{
-		attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition), attribute.String("clew.definition.version", id.Version),
+func subtypeOf(typ durable.OpType, subtype string) string {
+	if subtype == "" {
+		return typ.String()
 	}
+	return subtype
 }
 
+// nameOf is what a span about an operation is called.
 func nameOf(name string, typ durable.OpType, subtype string) string {
 	switch {
 	case name == "":
-		name = typ.String()
+		return typ.String()
 	case subtype == durable.SubtypeUndo:
 		return "undo " + name
+	case typ == durable.OpPark:
+		return "parked at " + name
 	}
 	return name
 }
 
 // fail marks a span as failed.
 func fail(span trace.Span, err error) {
-	if err == nil {
+	if err == nil || !span.IsRecording() {
 		return
 	}
-	kind := fmt.Sprintf("%T", err)
-	var stored *durable.Error
-	if errors.As(err, &stored) && stored.Type != "" {
-		kind = stored.Type
-	}
-	span.SetAttributes(attribute.String("error.type", kind))
+	span.SetAttributes(attribute.String("error.type", errorType(err)))
 	span.SetStatus(codes.Error, err.Error())
+}
+
+// errorType names an error as histories do. There are few such names.
+func errorType(err error) string {
+	var stored *durable.Error
+	switch {
+	case errors.Is(err, durable.ErrFenced):
+		return "fenced"
+	case errors.Is(err, durable.ErrHostGone):
+		return "host-gone"
+	case errors.As(err, &stored) && stored.ErrorType() != "":
+		return stored.ErrorType()
+	}
+	return fmt.Sprintf("%T", err)
 }

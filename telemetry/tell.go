@@ -2,114 +2,133 @@ package telemetry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clewdev/clew/durable"
 )
 
-// tell exports what the journal of an execution that has ended says: its own
-// span, and one for each operation.
+// ErrNotEnded: the execution goes on, and will be told of when it has ended.
+var ErrNotEnded = errors.New("telemetry: the execution has not ended")
+
+// Tell exports what the record of an execution that has ended says, which must
+// have been loaded whole (durable.LoadAll): its own span, and those of its
+// operations and undos. It is for executions whose host died after their end and
+// before its export, and for those from before there was telemetry. Told twice,
+// they are the same spans, by their IDs. Metrics do not count them.
+func (t *Telemetry) Tell(ctx context.Context, rec *durable.Record) error {
+	if !rec.Status.Ended() {
+		return fmt.Errorf("%w: %q is %v", ErrNotEnded, rec.ID, rec.Status)
+	}
+	return t.tell(ctx, rec)
+}
+
+// tell exports the execution's own span, and those of its last run.
 func (t *Telemetry) tell(ctx context.Context, rec *durable.Record) error {
+	r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity)
+	if !r.flags.IsSampled() {
+		return nil
+	}
+	if err := t.tellRun(r, rec, rec.Ended, true); err != nil {
+		return err
+	}
+	t.execution(r, rec)
+	return nil
+}
+
+// runOf is the run of ContinueAsNew that a record's journal is of, and when it
+// began.
+func runOf(rec *durable.Record) (int64, time.Time) {
+	if len(rec.Journal) > 0 && rec.Journal[0].Kind == durable.EntryContinued {
+		return int64(rec.Journal[0].Attempt), rec.Journal[0].At
+	}
+	return 1, rec.Created
+}
+
+// tellRun exports the spans of the operations that a record's journal has. What
+// has not ended ends with the run.
+func (t *Telemetry) tellRun(r *root, rec *durable.Record, end time.Time, last bool) error {
+	if !r.flags.IsSampled() {
+		return nil
+	}
 	ops, err := durable.Operations(rec)
 	if err != nil {
 		return err
 	}
-	r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity)
-	told := byOperation(rec)
-	t.execution(r, rec, told[""])
-	run := runOf(rec)
+	run, began := runOf(rec)
+	x := &telling{Telemetry: t, root: r, rec: rec, run: run, end: end, top: r.at(kindExecution), spans: make([]trace.Span, len(ops))}
+	if run > 1 || !last { // one of several: it gets a span of its own
+		x.top = r.at(kindRun, run)
+		_, x.own = t.start(r.ctx, r, &spec{name: "run " + strconv.FormatInt(run, 10), at: began, trace: r.trace, id: x.top.SpanID(), parent: r.at(kindExecution)})
+	}
 	for i := range ops {
-		t.operation(r, &ops[i], run, rec, told[strconv.FormatInt(ops[i].Number, 10)])
+		x.begin(&ops[i])
+	}
+	x.events()
+	for i := range ops {
+		x.finish(&ops[i])
+	}
+	if x.own != nil {
+		x.own.End(trace.WithTimestamp(end))
 	}
 	return nil
 }
 
-// runOf is the run of ContinueAsNew that a record's journal is of.
-func runOf(rec *durable.Record) int64 {
-	if len(rec.Journal) > 0 && rec.Journal[0].Kind == durable.EntryContinued {
-		return int64(rec.Journal[0].Attempt)
-	}
-	return 1
+// telling is the export of one run.
+type telling struct {
+	*Telemetry
+	*root
+	rec   *durable.Record
+	run   int64
+	end   time.Time
+	top   trace.SpanContext // under which its operations stand
+	own   trace.Span        // its span; nil if it is the only run
+	spans []trace.Span      // of operations, by number
 }
 
-// byOperation sorts the history's events by the operation that they are about.
-func byOperation(rec *durable.Record) map[string][]durable.Event {
-	told := map[string][]durable.Event{}
-	for e := range durable.History(rec) {
-		told[e.Operation] = append(told[e.Operation], e)
-	}
-	return told
-}
-
-func (t *Telemetry) execution(r *root, rec *durable.Record, events []durable.Event) {
-	attrs := append(identify(&rec.Identity), attribute.String("clew.status", rec.Status.String()),
-		attribute.Int64("clew.activations", rec.Activations), attribute.Int64("clew.cost.write_units", rec.Usage.WriteUnits+rec.Usage.IndexUnits))
-	if forward, unwind, ok := strings.Cut(rec.Detail, "/"); ok && strings.HasPrefix(rec.Fingerprint, durable.SagaFingerprint) {
-		attrs = append(attrs, attribute.String("clew.saga.forward", forward), attribute.String("clew.saga.unwind", unwind))
-	}
-	if t.opts.Payloads {
-		attrs = append(attrs, attribute.String("clew.input", string(rec.Input)), attribute.String("clew.result", string(rec.Result)))
-	}
-	parent := r.starter
-	if rec.Parent.ID != "" {
-		parent = r.of(rec.Parent.ID, kindExecution)
-	}
-	_, span := t.start(r.ctx, r, parent, []int64{kindExecution}, rec.Definition, trace.WithTimestamp(rec.Created), trace.WithAttributes(attrs...))
-	for _, e := range events {
-		if what := notable(&e); what != nil {
-			span.AddEvent(e.Type, trace.WithTimestamp(e.At), trace.WithAttributes(what...))
-		}
-	}
-	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
-		fail(span, rec.Error)
-	} else {
-		span.SetStatus(codes.Ok, "")
-	}
-	span.End(trace.WithTimestamp(rec.Ended))
-}
-
-// notable are the attributes of an event that a span should have; nil when it
-// tells nothing that the span does not.
-func notable(e *durable.Event) []attribute.KeyValue {
-	switch e.Type {
-	case "ExecutionParked", "OperatorActed", "CancelRequested", "TerminateRequested", "SignalReceived", "SagaRejected", "SagaCommitted", "UnwindStarted", "UnwindCompleted", "ExecutionContinued":
-	default:
-		return nil
-	}
-	attrs := []attribute.KeyValue{}
-	for name, v := range map[string]string{"name": e.Name, "reason": e.Details.Reason, "verb": e.Details.Verb, "actor": e.Details.Actor, "target": e.Details.Target} {
-		if v != "" {
-			attrs = append(attrs, attribute.String("clew.event."+name, v))
-		}
-	}
-	return attrs
-}
-
-func (t *Telemetry) operation(r *root, op *durable.OperationInfo, run int64, rec *durable.Record, events []durable.Event) {
-	parent := r.at(kindExecution)
+// begin starts the span of an operation.
+func (x *telling) begin(op *durable.OperationInfo) {
+	s := &spec{name: nameOf(op.Name, op.Type, op.Subtype), at: x.within(op.Started), trace: x.trace, id: derivedSpan(x.id, kindOperation, x.run, op.Number), parent: x.top}
 	if op.Parent != 0 {
-		parent = r.at(kindOperation, run, op.Parent)
+		s.parent = x.span(x.spans[op.Parent-1].SpanContext().SpanID())
 	}
-	subtype := op.Subtype
-	if subtype == "" {
-		subtype = op.Type.String()
-	}
-	opts := []trace.SpanStartOption{trace.WithTimestamp(op.Started), trace.WithAttributes(append(identify(&rec.Identity),
-		attribute.String("clew.operation.name", op.Name), attribute.String("clew.operation.type", op.Type.String()), attribute.String("clew.operation.subtype", subtype),
-		attribute.Int64("clew.operation.number", op.Number), attribute.Int("clew.attempts", op.Attempts))...)}
 	if op.Link != 0 {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: r.at(kindOperation, run, op.Link),
-			Attributes: []attribute.KeyValue{attribute.String("clew.link", strings.ToLower(subtype))}}))
+		s.links = []trace.Link{{SpanContext: x.span(x.spans[op.Link-1].SpanContext().SpanID()),
+			Attributes: []attribute.KeyValue{attribute.String("clew.link", strings.ToLower(op.Subtype))}}}
 	}
-	_, span := t.start(r.ctx, r, parent, []int64{kindOperation, run, op.Number}, nameOf(op.Name, op.Type, op.Subtype), opts...)
-	for _, e := range events {
-		t.eventOf(span, &e)
+	_, span := x.start(x.ctx, x.root, s)
+	x.spans[op.Number-1] = span
+	attrs := []attribute.KeyValue{
+		attribute.String("clew.operation.name", op.Name), attribute.String("clew.operation.type", op.Type.String()),
+		attribute.String("clew.operation.subtype", subtypeOf(op.Type, op.Subtype)), attribute.Int64("clew.operation.number", op.Number),
 	}
+	if op.Attempts > 0 {
+		attrs = append(attrs, attribute.Int("clew.attempts", op.Attempts))
+	}
+	if op.Started.Before(x.rec.Created) {
+		attrs = append(attrs, attribute.Bool("clew.operation.copied", true)) // from the origin of a re-run
+	}
+	span.SetAttributes(attrs...)
+}
+
+// within is a time that is not before the execution, as those of operations
+// are that a re-run has copied.
+func (x *telling) within(at time.Time) time.Time {
+	if at.Before(x.rec.Created) {
+		return x.rec.Created
+	}
+	return at
+}
+
+// finish ends the span of an operation.
+func (x *telling) finish(op *durable.OperationInfo) {
+	span := x.spans[op.Number-1]
 	if op.InDoubt {
 		span.SetAttributes(attribute.Bool("clew.in_doubt", true))
 	}
@@ -121,26 +140,55 @@ func (t *Telemetry) operation(r *root, op *durable.OperationInfo, run int64, rec
 	}
 	ended := op.Ended
 	if ended.IsZero() {
-		ended = rec.Ended
+		ended = x.end
 	}
-	span.End(trace.WithTimestamp(ended))
+	span.End(trace.WithTimestamp(x.within(ended)))
 }
 
-// eventOf adds what happened on the operation's way: attempts that failed, and
-// what people did about it.
-func (t *Telemetry) eventOf(span trace.Span, e *durable.Event) {
-	if what := notable(e); what != nil {
-		span.AddEvent(e.Type, trace.WithTimestamp(e.At), trace.WithAttributes(what...))
-		return
-	}
-	if d := e.Details.RetryDetails; d != nil && d.NextAttemptDelaySeconds != nil {
-		attrs := []attribute.KeyValue{attribute.Int("clew.attempt", d.CurrentAttempt), attribute.Int64("clew.next_attempt_delay", *d.NextAttemptDelaySeconds)}
-		if e.Details.Error != nil {
-			attrs = append(attrs, attribute.String("error.type", e.Details.Error.Payload.ErrorType))
+// execution exports the execution's own span.
+func (t *Telemetry) execution(r *root, rec *durable.Record) {
+	s := &spec{name: rec.Definition, at: rec.Created, trace: r.trace, id: derivedSpan(rec.ID, kindExecution), parent: r.starter}
+	if rec.Origin != "" {
+		origin := trace.NewSpanContext(trace.SpanContextConfig{TraceID: derivedTrace(rec.Origin), SpanID: derivedSpan(rec.Origin, kindExecution), TraceFlags: r.flags})
+		if r.starter.IsValid() { // which both have, then
+			origin = origin.WithTraceID(r.trace)
 		}
-		span.AddEvent("retry", trace.WithTimestamp(e.At), trace.WithAttributes(attrs...))
+		s.links = []trace.Link{{SpanContext: origin, Attributes: []attribute.KeyValue{attribute.String("clew.link", "rerun")}}}
 	}
-	if t.opts.Payloads && e.Details.Result != nil {
-		span.SetAttributes(attribute.String("clew.result", e.Details.Result.Payload))
+	_, span := t.start(r.ctx, r, s)
+	attrs := append(sagaStatus(&rec.Identity, rec.Detail), attribute.String("clew.status", rec.Status.String()), attribute.Int64("clew.activations", rec.Activations))
+	if rec.Usage != (durable.Usage{}) {
+		attrs = append(attrs, attribute.Int64("clew.cost.write_units", rec.Usage.WriteUnits+rec.Usage.IndexUnits))
 	}
+	if t.opts.Payloads {
+		attrs = append(attrs, attribute.String("clew.input", string(rec.Input)), attribute.String("clew.result", string(rec.Result)))
+	}
+	span.SetAttributes(attrs...)
+	if run, _ := runOf(rec); run == 1 {
+		for e := range durable.History(rec) {
+			if e.Operation == "" {
+				addEvent(span, &e)
+			}
+		}
+	}
+	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
+		fail(span, rec.Error)
+	}
+	span.End(trace.WithTimestamp(rec.Ended))
+}
+
+// sagaStatus are the two axes of a saga's status; none of what is no saga.
+func sagaStatus(id *durable.Identity, detail string) []attribute.KeyValue {
+	forward, unwind, ok := axes(id, detail)
+	if !ok {
+		return nil
+	}
+	return []attribute.KeyValue{attribute.String("clew.saga.forward", forward), attribute.String("clew.saga.unwind", unwind)}
+}
+
+func axes(id *durable.Identity, detail string) (forward, unwind string, ok bool) {
+	if !strings.HasPrefix(id.Fingerprint, durable.SagaFingerprint) {
+		return "", "", false
+	}
+	return strings.Cut(detail, "/")
 }

@@ -1,0 +1,127 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/clewdev/clew/durable"
+)
+
+// root is where the spans of an execution belong.
+type root struct {
+	ctx     context.Context   // with the starter's baggage, and span if it had one
+	starter trace.SpanContext // invalid when it had none
+	trace   trace.TraceID
+	flags   trace.TraceFlags
+	id      string
+	same    []attribute.KeyValue // of all its spans
+}
+
+type rootKey struct{}
+
+// rootOf reads from the record where an execution's spans belong.
+func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
+	r := &root{ctx: ctx, id: id.ID, trace: derivedTrace(id.ID), flags: trace.FlagsSampled, same: []attribute.KeyValue{
+		attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition), attribute.String("clew.definition.version", id.Version),
+	}}
+	if len(id.Trace) == 0 {
+		return r
+	}
+	r.ctx = t.opts.Propagator.Extract(ctx, propagation.MapCarrier(id.Trace))
+	sc := trace.SpanContextFromContext(r.ctx)
+	if !sc.IsValid() {
+		return r
+	}
+	r.trace, r.flags = sc.TraceID(), sc.TraceFlags()
+	if sc.SpanID() != derivedSpan(id.ID, kindExecution) { // else there was no starter, and it says only whether it is sampled
+		r.starter = sc
+	}
+	return r
+}
+
+// rootIn is rootOf in the context of an activation, which has it already.
+func (t *Telemetry) rootIn(ctx context.Context, id *durable.Identity) *root {
+	if r, ok := ctx.Value(rootKey{}).(*root); ok && r.id == id.ID {
+		return r
+	}
+	return t.rootOf(ctx, id)
+}
+
+// at is the context of a span of the execution, which may not exist yet.
+func (r *root) at(parts ...int64) trace.SpanContext {
+	return r.span(derivedSpan(r.id, parts...))
+}
+
+func (r *root) span(id trace.SpanID) trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.trace, SpanID: id, TraceFlags: r.flags, TraceState: r.starter.TraceState(), Remote: true})
+}
+
+// StartOption keeps the trace context and baggage of ctx with an execution that
+// is about to be started by an engine that does not have this observer. One that
+// has keeps them by itself.
+func (t *Telemetry) StartOption(ctx context.Context) durable.StartOption {
+	return durable.WithTrace(t.carry(ctx))
+}
+
+// most is how much of a carrier an execution keeps.
+const most = 4 << 10
+
+// carry writes a context as the record keeps it: without its baggage if that is
+// too much to keep.
+func (t *Telemetry) carry(ctx context.Context) map[string]string {
+	carrier := propagation.MapCarrier{}
+	t.opts.Propagator.Inject(ctx, carrier)
+	size := 0
+	for name, v := range carrier {
+		size += len(name) + len(v)
+	}
+	if size > most {
+		delete(carrier, "baggage")
+	}
+	return carrier
+}
+
+// ObserveStart implements durable.StartObserver: it keeps the trace context and
+// baggage of whoever starts the execution, or decides whether it is sampled.
+func (t *Telemetry) ObserveStart(ctx context.Context, id *durable.Identity, by *durable.Observation) map[string]string {
+	if by != nil {
+		r := t.rootIn(ctx, by.Execution)
+		ctx = trace.ContextWithRemoteSpanContext(r.ctx, r.at(kindOperation, by.Run, by.Operation))
+	}
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		own := wanted{trace: derivedTrace(id.ID), span: derivedSpan(id.ID, kindExecution)}
+		if sc := t.probe(own, id.Definition); sc.IsValid() && !sc.IsSampled() {
+			ctx = trace.ContextWithSpanContext(ctx, sc)
+		} // if it is sampled that follows from nothing being kept
+	}
+	return t.carry(ctx)
+}
+
+// spec says what span to start.
+type spec struct {
+	name   string
+	at     time.Time
+	trace  trace.TraceID
+	id     trace.SpanID
+	parent trace.SpanContext
+	links  []trace.Link
+}
+
+// start starts a span with a derived ID, if the execution is sampled.
+func (t *Telemetry) start(ctx context.Context, r *root, s *spec) (context.Context, trace.Span) {
+	if !r.flags.IsSampled() {
+		ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: s.trace, SpanID: s.id, TraceFlags: r.flags}))
+		return ctx, trace.SpanFromContext(ctx)
+	}
+	ctx = trace.ContextWithSpanContext(ctx, s.parent)
+	opts := []trace.SpanStartOption{trace.WithTimestamp(s.at), trace.WithAttributes(r.same...)}
+	if len(s.links) > 0 {
+		opts = append(opts, trace.WithLinks(s.links...))
+	}
+	ctx, span := t.tracer.Start(context.WithValue(ctx, wantedKey{}, wanted{trace: s.trace, span: s.id, sampled: true}), s.name, opts...)
+	return context.WithValue(ctx, wantedKey{}, nil), span // what bodies start has IDs of its own
+}

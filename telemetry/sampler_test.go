@@ -1,0 +1,84 @@
+package telemetry_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/clewdev/clew/telemetry"
+)
+
+// atRandom decides anew for every span.
+type atRandom struct{}
+
+func (atRandom) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return sdktrace.SamplingResult{Decision: []sdktrace.SamplingDecision{sdktrace.Drop, sdktrace.RecordAndSample}[rand.N(2)]}
+}
+
+func (atRandom) Description() string { return "at random" }
+
+// TestSampledAsAWhole: an execution has all its spans or none, over activations
+// and hosts, whatever the sampler decides by.
+func TestSampledAsAWhole(t *testing.T) {
+	for name, tt := range map[string]struct {
+		s             sdktrace.Sampler
+		perActivation bool
+	}{
+		"by the trace ID":              {sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.5)), false},
+		"by the trace ID alone":        {sdktrace.TraceIDRatioBased(0.5), false},
+		"at random":                    {telemetry.Sampler(sdktrace.ParentBased(atRandom{})), false},
+		"by the trace ID, and in many": {telemetry.Sampler(sdktrace.TraceIDRatioBased(0.5)), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sg := trip(t, true)
+				h := newSampled(t, tt.s, telemetry.Options{PerActivation: tt.perActivation}, sg)
+				const n = 24
+				sampled := 0
+				for i := range n {
+					id := fmt.Sprint("t", i)
+					_ = runs(h, sg.Definition, id, "ada")
+					spans := h.of(id)
+					if len(spans) == 0 {
+						continue
+					}
+					sampled++
+					if names := named(spans); int64(names["activation trip"]) != h.record(id).Activations || names["trip"] != 1 || names["undo flight"] != 1 || names["attempt undo flight"] != 1 {
+						t.Errorf("%s has only %v", id, names)
+					}
+				}
+				if sampled == 0 || sampled == n {
+					t.Errorf("%d of %d executions are sampled", sampled, n)
+				}
+			})
+		})
+	}
+}
+
+// TestUnsampledStarter: what a starter decided holds for everything, and steps
+// pass it on.
+func TestUnsampledStarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sg := trip(t, true)
+		h := newHosts(t, telemetry.Options{}, sg)
+		never := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))
+		ctx, span := never.Tracer("shop").Start(t.Context(), "checkout")
+		x, err := sg.Start(ctx, h.e, "t1", "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = x.Wait(t.Context())
+		if spans := h.spans.GetSpans(); len(spans) != 0 {
+			t.Errorf("%v are exported", named(spans))
+		}
+		in := h.tele.Observe(context.Background(), attemptOf(h.record("t1")))
+		if sc := trace.SpanContextFromContext(in); sc.TraceID() != span.SpanContext().TraceID() || sc.IsSampled() {
+			t.Errorf("a step is in %v, want the starter's trace, not sampled", sc)
+		}
+	})
+}
