@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/faultproxy":           {},
 	"internal/faultsuite":           {"all"},
 	"internal/mutant":               {},
+	"internal/otelenv":              {"durable", "telemetry"},
 	"internal/bench":                {"all"},
 	"internal/bill":                 {"durable"},
 	"internal/conformance":          {"durable", "store/mem"},

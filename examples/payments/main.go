@@ -42,7 +42,7 @@ type config struct {
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == participant.Arg {
-		os.Exit(participant.Main(os.Args[2:]))
+		os.Exit(serveParticipant(os.Args[2:]))
 	}
 	if role := os.Getenv(roleVar); role != "" {
 		os.Exit(runFunction(role))

@@ -14,12 +14,18 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/internal/otelenv"
 	"github.com/clewdev/clew/saga"
 )
 
 // run does the whole job. Its error is what makes the exit code 1.
 func run(ctx context.Context, cfg config) error {
 	started := time.Now()
+	env, err := otelenv.Start(ctx, service)
+	if err != nil {
+		return err
+	}
+	defer flush(env)
 	fmt.Fprintf(os.Stderr, "payments: pid %d, %d orders, %d in flight, sagas in %s\n", os.Getpid(), cfg.orders, cfg.concurrency, cmp.Or(cfg.store, cfg.db))
 	db, closer, err := openStore(ctx, cfg)
 	if err != nil {
@@ -35,7 +41,7 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	e, err := durable.New(crashing(db, cfg.crashAfter), durable.Options{Concurrency: cfg.concurrency, DrainTimeout: 5 * time.Second})
+	e, err := durable.New(crashing(db, cfg.crashAfter), durable.Options{Concurrency: cfg.concurrency, DrainTimeout: 5 * time.Second, Observer: env.Observer()})
 	if err != nil {
 		return err
 	}

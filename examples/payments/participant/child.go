@@ -98,7 +98,7 @@ func serve(o options, b *sqliteBook, listener net.Listener) error {
 	s := newServer(map[Role]clerk{o.role: writer})
 	// No timeouts: connections idle as long as their owner lives, and a server
 	// that closes one just as it is used again adds a fault nobody asked for.
-	web := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	web := &http.Server{Handler: traced(s), ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
 	fmt.Printf("%shttp://%s\n", lineReady, listener.Addr())

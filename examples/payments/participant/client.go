@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // Client calls the participants. Every method is one HTTP request, never
@@ -176,6 +179,7 @@ func (c *Client) send(ctx context.Context, kind, key string, attempt int, input 
 	req.GetBody = nil
 	req.Header.Set(headerKey, key)
 	req.Header.Set(headerAttempt, strconv.Itoa(attempt))
+	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing, unless this process exports traces
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
