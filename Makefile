@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: test test-dynamodb test-faults test-load test-outage bench-dynamodb dynamodb-local dynalite check bench build clean
+.PHONY: test test-telemetry test-dynamodb test-faults test-load test-outage bench-dynamodb dynamodb-local dynalite check bench build clean
 
 # Tests that need a server fail, rather than skip, where there is none.
 export CLEW_DYNAMODB_REQUIRED = 1
@@ -13,12 +13,16 @@ export CLEW_DYNAMODB_REQUIRED = 1
 # builds of its own or thousands of sagas.
 UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$|^TestCrashTree$$
 
+# A module of its own: nobody who uses clew depends on the OpenTelemetry Collector.
+NESTED = internal/otlptest
+
 test: check servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
 	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v -e internal/faultsuite -e internal/conformance)
 	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo ./saga
 	$(GO) test -timeout 5m ./internal/conformance
 	$(GO) test -timeout 5m ./internal/faultsuite
+	cd $(NESTED) && $(GO) test -timeout 8m ./...
 
 # What belongs to store/dynamo, with the lines of its bill.
 test-dynamodb: servers
@@ -26,6 +30,11 @@ test-dynamodb: servers
 	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo
 	$(GO) test -race -timeout 8m -run DynamoDB ./examples/payments
 	$(GO) test -count=1 -run Cost -v ./store/dynamo | grep cost:
+
+# What the compiled programs export, as the OpenTelemetry Collector receives it.
+test-telemetry: servers
+	$(GO) test -race -timeout 5m ./telemetry ./internal/otelenv
+	cd $(NESTED) && $(GO) test -count=1 -timeout 8m ./...
 
 # The fault suite in its long form, or in the size that EXECUTIONS says.
 EXECUTIONS ?= 200
@@ -50,6 +59,8 @@ check:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	$(GO) build -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	cd $(NESTED) && $(GO) vet ./... && $(CURDIR)/bin/staticcheck ./... && $(GO) mod tidy -diff
 
 bench:
 	$(GO) run ./internal/bench

@@ -67,11 +67,16 @@ func (a *activation) commit(w write) error {
 	a.extras = len(w.extra) > 0
 	a.leaving(w.extra, true)
 	a.mu.Unlock()
+	born := a.create != nil
 	receipt, err := a.send(c)
-	if err = a.settle(w, c, &taken, receipt, err); err == nil {
-		a.tellAll(taken.noted)
+	if err = a.settle(w, c, &taken, receipt, err); err != nil {
+		return err
 	}
-	return err
+	if born {
+		a.eng.started(a.ctx, &a.id)
+	}
+	a.tellAll(taken.noted)
+	return nil
 }
 
 // overtaken tells whether what a write was decided on does not hold any more,

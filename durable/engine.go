@@ -313,6 +313,7 @@ func (e *Engine) create(ctx context.Context, def *definition, id Identity, due t
 	err := e.insist(ctx, func(ctx context.Context) error { return e.store.Create(ctx, c) })
 	if err == nil {
 		e.kick(due)
+		e.started(ctx, &id)
 	}
 	return nil, err
 }

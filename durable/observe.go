@@ -52,6 +52,9 @@ const (
 	// ObserveClaimLost: somebody else was quicker to claim what was due. Of
 	// Execution only ID, definition and version are known.
 	ObserveClaimLost
+	// ObserveStarted: this engine has created the execution, which may run
+	// elsewhere.
+	ObserveStarted
 )
 
 // Observation is one thing that an engine does. An undo is an operation, and
@@ -78,6 +81,9 @@ type Observation struct {
 	Detail string        // custom status, at an activation's end
 	Park   *Park         // why, at the end of an activation that parked
 	Late   time.Duration // of an activation's start: after it was due
+	// Unborn, at an activation's end: there was none. It was to begin with the
+	// creation of the execution, which exists already, or could not be written.
+	Unborn bool
 	// Err of an activation's end is ErrFenced when its claim was lost, and
 	// ErrHostGone when its host ended first.
 	Err error
@@ -106,6 +112,13 @@ func (e *Engine) startedBy(ctx context.Context, id *Identity, by *Observation) (
 		return nil
 	}
 	return trace
+}
+
+// started tells the observer that an execution has been created.
+func (e *Engine) started(ctx context.Context, id *Identity) {
+	if e.opts.Observer != nil {
+		e.observe(ctx, &Observation{Kind: ObserveStarted, Execution: id, At: now(), Run: 1})
+	}
 }
 
 // observe tells the observer, and returns the context to go on with.
@@ -241,7 +254,7 @@ func (a *activation) ended() {
 	}
 	a.mu.Lock()
 	o := a.observation(ObserveActivationEnd)
-	o.Status, o.Detail = a.left, a.detail
+	o.Status, o.Detail, o.Unborn = a.left, a.detail, a.create != nil
 	switch {
 	case a.halted == errHaltLost && a.eng.hard.Err() != nil:
 		o.Err = ErrHostGone

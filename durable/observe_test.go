@@ -29,8 +29,11 @@ func (d *diary) Observe(ctx context.Context, o *durable.Observation) context.Con
 	if d.panic {
 		panic("the observer is broken")
 	}
-	names := []string{"", "activation", "activation ends", "op", "op ends", "attempt", "attempt ends", "run ends", "claim lost"}
+	names := []string{"", "activation", "activation ends", "op", "op ends", "attempt", "attempt ends", "run ends", "claim lost", "started"}
 	line := strings.TrimSpace(fmt.Sprintf("%s %s %s", names[o.Kind], o.Path, o.Subtype))
+	if o.Unborn {
+		line += " unborn"
+	}
 	if o.Replayed {
 		line += " again"
 	}
@@ -78,12 +81,53 @@ func TestObserver(t *testing.T) {
 		w.stop()
 	})
 	want := []string{
-		"activation", "op kid", "op kid/s", "attempt kid/s", "attempt ends kid/s: once", "activation ends suspended",
+		"activation", "started", "op kid", "op kid/s", "attempt kid/s", "attempt ends kid/s: once", "activation ends suspended",
 		"activation", "attempt kid/s 2", "attempt ends kid/s 2", "op ends kid/s 2", "op ends kid", "activation ends succeeded",
 	}
 	if !slices.Equal(d.lines, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(d.lines, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// TestObserverStarted: an execution is told to have started by whoever creates
+// it, once; a start of one that exists is not, and what it begins is unborn.
+func TestObserverStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, idle := &diary{}, &diary{}
+		def := durable.Define("d", "1", func(ctx *durable.Context, n int) (int, error) { return step(ctx, "s", n) })
+		w := newWorld(t, mem.New(), durable.Options{Observer: d}, def)
+		defer w.stop()
+		e, err := durable.New(w.store, durable.Options{Observer: idle})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Register(def); err != nil {
+			t.Fatal(err)
+		}
+		for _, by := range []*durable.Engine{w.e, w.e, e} {
+			for _, id := range []string{"x", "y"} {
+				if id == "y" && by == w.e {
+					continue // the idle one creates it, for others to run
+				}
+				x, err := def.Start(t.Context(), by, id, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := x.Wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		if !slices.Equal(idle.lines, []string{"started"}) {
+			t.Errorf("who creates and runs nothing was told %q, want that it has started one", idle.lines)
+		}
+		run := []string{"op s", "attempt s", "attempt ends s", "op ends s", "activation ends succeeded"}
+		want := slices.Concat([]string{"activation", "started"}, run, []string{"activation", "activation ends unborn: durable: fenced: the claim is no longer held unknown", "activation"}, run)
+		if !slices.Equal(d.lines, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(d.lines, "\n"), strings.Join(want, "\n"))
+		}
+	})
 }
 
 // TestObserverReplayed: what an earlier activation did is marked.

@@ -93,6 +93,7 @@ func (e *Engine) createRerun(ctx context.Context, rec *Record, entries []Entry) 
 		switch {
 		case err == nil:
 			e.kick(at)
+			e.started(ctx, &id)
 			return id.ID, nil
 		case !errors.Is(err, ErrExists):
 			return "", err

@@ -28,7 +28,7 @@ func newMeters(m metric.Meter) (*meters, error) {
 		to               *metric.Int64Counter
 		name, unit, what string
 	}{
-		{&x.started, "clew.executions.started", "{execution}", "Executions that began to run."},
+		{&x.started, "clew.executions.started", "{execution}", "Executions that were created."},
 		{&x.ended_, "clew.executions.ended", "{execution}", "Executions that ended, by outcome, and of sagas by how the unwinding ended."},
 		{&x.parked, "clew.executions.parked", "{execution}", "Executions that parked, by reason: each waits for a person."},
 		{&x.attempts, "clew.attempts", "{attempt}", "Attempts of steps and undos that ended, by outcome."},
@@ -87,15 +87,15 @@ func (x *meters) of(definition string, more ...label) metric.MeasurementOption {
 func (x *meters) observe(ctx context.Context, o *durable.Observation) {
 	def := o.Execution.Definition
 	switch o.Kind {
+	case durable.ObserveStarted:
+		x.started.Add(ctx, 1, x.of(def))
 	case durable.ObserveActivationStart:
-		if o.Epoch == 1 {
-			x.started.Add(ctx, 1, x.of(def))
-		}
 		if o.Late > 0 {
 			x.late.Record(ctx, o.Late.Seconds(), x.of(def))
 		}
 	case durable.ObserveActivationEnd:
 		switch {
+		case o.Unborn:
 		case o.Err != nil:
 			x.lost.Add(ctx, 1, x.of(def, label{"clew.reason", errorType(o.Err)}))
 		case o.Park != nil && o.Status == durable.StatusParked:

@@ -116,6 +116,9 @@ func (t *Telemetry) activationStarts(ctx context.Context, o *durable.Observation
 }
 
 func (t *Telemetry) activationEnds(ctx context.Context, o *durable.Observation) {
+	if o.Unborn {
+		return // and its span never ends, so nobody hears of it
+	}
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		if o.Err != nil {
 			fail(span, o.Err)
@@ -162,7 +165,7 @@ func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) c
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path),
 			attribute.String("clew.operation.type", o.Type.String()), attribute.String("clew.operation.subtype", subtypeOf(o.Type, o.Subtype)),
-			attribute.Int64("clew.operation.number", o.Operation), attribute.Int("clew.attempt", o.Attempt))
+			attribute.Int64("clew.operation.number", o.Operation), attribute.Int("clew.attempt", o.Attempt), attribute.Int64("clew.activation", o.Epoch))
 	}
 	return ctx
 }

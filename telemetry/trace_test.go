@@ -60,6 +60,28 @@ func TestOneTrace(t *testing.T) {
 	}
 }
 
+// TestStartedTwice: a start of what exists leaves no span and no count.
+func TestStartedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sg := trip(t, false)
+		h := newHosts(t, telemetry.Options{}, sg)
+		for range 3 {
+			if err := runs(h, sg.Definition, "t1", "ada"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantTree(t, h.spans.GetSpans())
+		if n := named(h.spans.GetSpans())["activation trip"]; n != 3 {
+			t.Errorf("%d activations, want 3", n)
+		}
+		for _, p := range h.points() {
+			if p.name == "clew.claims.lost" || p.name == "clew.executions.started" && p.sum != 1 {
+				t.Errorf("%v is %v", &p, p.sum)
+			}
+		}
+	})
+}
+
 // wantStatus: status and error type follow the semantic conventions: what went
 // well says nothing.
 func wantStatus(t *testing.T, h *hosts, refused bool) {
@@ -88,7 +110,7 @@ func wantStatus(t *testing.T, h *hosts, refused bool) {
 	}
 	attempt := find(t, h.spans.GetSpans(), "attempt charge")
 	for key, want := range map[string]string{"clew.operation.name": "charge", "clew.operation.path": "charge", "clew.operation.type": "Step",
-		"clew.operation.subtype": "Pivot", "clew.operation.number": "3", "clew.attempt": "1"} {
+		"clew.operation.subtype": "Pivot", "clew.operation.number": "3", "clew.attempt": "1", "clew.activation": "3"} {
 		if got := text(attempt, key); got != want {
 			t.Errorf("the attempt's %s is %q, want %q", key, got, want)
 		}

@@ -137,25 +137,27 @@ func (s *server) missing(why string) error {
 	return fmt.Errorf("%s %w (%s): %s, or set %s", s.name, errMissing, why, s.remedy, s.variable)
 }
 
-// find looks for the server in .tools of the module's root.
+// find looks for the server in .tools of the module's root, or of that of the
+// module that it is nested in.
 func (s *server) find() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
+	file, why := "", "there is no module here"
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
+			file = filepath.Join(dir, ".tools", filepath.FromSlash(s.file))
+			if _, err := os.Stat(file); err == nil {
+				break
+			}
+			why = "there is no " + file
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "", s.missing("there is no module here")
+			return "", s.missing(why)
 		}
 		dir = up
-	}
-	file := filepath.Join(dir, ".tools", filepath.FromSlash(s.file))
-	if _, err := os.Stat(file); err != nil {
-		return "", s.missing("there is no " + file)
 	}
 	if _, err := exec.LookPath(s.program); err != nil {
 		return "", s.missing("there is no " + s.program + " in the path")
