@@ -123,6 +123,9 @@ type batched struct {
 func (a *activation) build(w *write) (c *Commit, taken batched) {
 	taken = batched{a.pending, a.open, a.closed, a.progress, a.noted}
 	n := len(taken.entries)
+	if w.park != nil && a.def.parked != nil {
+		a.detail, _ = a.def.parked(a.detail)
+	}
 	c = &Commit{
 		ID: a.id.ID, Epoch: a.epoch, Seq: a.seq + 1, Now: now(),
 		Entries: append(taken.entries[:n:n], w.extra...),

@@ -28,6 +28,7 @@ type definition struct {
 	onParked      func(context.Context, Head)
 	terminated    func(detail string) string
 	normal        func(input []byte, limit int) ([]byte, error) // the stored form of an input that is JSON
+	parked        func(detail string) (status string, stuck bool)
 	run           func(c *Context, input []byte, limit int) ([]byte, error)
 }
 
@@ -56,6 +57,13 @@ func WithOnParked(f func(ctx context.Context, parked Head)) DefineOption {
 // terminated or abandoned, of the one that it had.
 func WithTerminatedStatus(f func(detail string) string) DefineOption {
 	return func(def *definition) { def.terminated = f }
+}
+
+// WithParkedStatus makes the custom status of an execution that is parked, of the
+// one that it had, and tells whether effects stand by it: Park.Stuck, of what the
+// engine itself parks.
+func WithParkedStatus(f func(detail string) (status string, stuck bool)) DefineOption {
+	return func(def *definition) { def.parked = f }
 }
 
 // Define declares a durable function. The handler must be deterministic: on

@@ -63,13 +63,20 @@ func (c *Context) Park(name string, p Park) (Decision, error) {
 // park parks the execution from within the engine, while no code of it runs.
 // The handler meets the same place again once an operator has acted.
 func (a *activation) park(p Park) {
-	w := parkWrite(p)
+	a.mu.Lock()
+	w := a.parkWrite(p)
+	a.mu.Unlock()
 	w.idle = false
 	a.parkAs(w)
 }
 
-func parkWrite(p Park) *write {
+// parkWrite is the write that parks. a.mu is held.
+func (a *activation) parkWrite(p Park) *write {
 	p.At = now()
+	if a.def.parked != nil {
+		_, stuck := a.def.parked(a.detail)
+		p.Stuck = p.Stuck || stuck
+	}
 	payload, err := json.Marshal(p)
 	if err != nil { // a Park holds nothing that JSON cannot
 		payload = []byte("{}")

@@ -246,10 +246,13 @@ func (a *activation) handOver(wakes int) error {
 	case !idle:
 		return a.suspend(now(), wakes)
 	case n >= maxShort:
-		a.parkAs(parkWrite(Park{
+		a.mu.Lock()
+		w := a.parkWrite(Park{
 			Reason: ParkNoTime, Verbs: []Verb{VerbResume},
 			Message: fmt.Sprintf("%s; so it was in %d activations in a row: give the host more time, or the step a shorter timeout, and resume", why, n+1),
-		}))
+		})
+		a.mu.Unlock()
+		a.parkAs(w)
 		return nil
 	}
 	a.log(slog.LevelWarn, "too little time left to start a step", "why", why, "in a row", n+1)

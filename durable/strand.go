@@ -273,7 +273,7 @@ func (st *strand) standStill(p Park) {
 	a := st.a
 	a.mu.Lock()
 	if a.parking == nil && !st.stopped {
-		a.parking = parkWrite(p)
+		a.parking = a.parkWrite(p)
 	}
 	a.mu.Unlock()
 	st.block(never, time.Time{}, true)

@@ -98,7 +98,7 @@ func (b *Builder[In, Out]) Build(result func(Context, In) (Out, error)) (*Saga[I
 	}
 	b.p.sealed = true
 	s := &Saga[In, Out]{plan: &b.p, result: result, version: b.version}
-	s.opts = []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint()), durable.WithTerminatedStatus(abandoned)}
+	s.opts = []durable.DefineOption{durable.WithFingerprint(b.p.fingerprint()), durable.WithTerminatedStatus(abandoned), durable.WithParkedStatus(parked)}
 	if b.timeout > 0 {
 		s.opts = append(s.opts, durable.WithExecutionTimeout(b.timeout))
 	}

@@ -67,6 +67,17 @@ func abandoned(detail string) string {
 	return s.String()
 }
 
+// parked is the status of a saga that the engine parks: by then an unwinding goes
+// on no more, and what it has not undone stands.
+func parked(detail string) (status string, stuck bool) {
+	s := StatusOf(&durable.Head{Detail: detail})
+	if s.Unwind == UnwindRunning {
+		s.Unwind = UnwindStuck
+		detail = s.String()
+	}
+	return detail, s.Unwind == UnwindStuck
+}
+
 // The reasons to park that sagas add to the engine's own.
 const (
 	// ParkUndoFailed: an undo failed for good; effects stand.

@@ -80,6 +80,26 @@ func TestUnwindAfterAPanic(t *testing.T) {
 	})
 }
 
+// TestUndoThatPanicsIsStuck: its effect stands, whatever is wrong with it, also
+// where the engine parks before any code of the saga runs.
+func TestUndoThatPanicsIsStuck(t *testing.T) {
+	serve(t, func(s *shop) {
+		s.before["capture"] = rejecting
+		s.before["undo reserve"] = func(saga.Context) error { panic("oops") }
+	}, func(r *ran) {
+		r.parked(durable.ParkPanic)
+		r.is("rejected/stuck", "authorize+reserve", "")
+		if !r.head.Park.Stuck {
+			t.Error("the park does not say that it is stuck")
+		}
+		r.act(durable.Decision{Verb: durable.VerbResume}) // as wrong as before
+		r.is("rejected/stuck", "authorize+reserve", "")
+		r.before["undo reserve"] = nil
+		r.act(durable.Decision{Verb: durable.VerbResume})
+		r.is("rejected/complete", "none", "reserve authorize")
+	})
+}
+
 // TestUnwindDoesNotPassAPivotThatMayHaveHappened: the pivot had begun when it
 // panicked, so it is brought to its end first, and there is nothing to undo then.
 func TestUnwindDoesNotPassAPivotThatMayHaveHappened(t *testing.T) {

@@ -42,7 +42,7 @@ func (w *world) parked(listed bool) {
 		w.fault("parked for %s with no way out", p.Reason)
 	case !w.mayPark():
 		w.fault("parked for %s: %s; nothing was injected that a person must see", p.Reason, p.Message)
-	case p.Stuck != (saga.StatusOf(&w.rec.Head).Unwind == saga.UnwindStuck) && p.Reason != durable.ParkPanic:
+	case p.Stuck != (saga.StatusOf(&w.rec.Head).Unwind == saga.UnwindStuck):
 		w.fault("parked for %s, stuck %v, and its status is %s", p.Reason, p.Stuck, w.rec.Detail)
 	}
 }
