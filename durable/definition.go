@@ -29,6 +29,7 @@ type definition struct {
 	terminated    func(detail string) string
 	normal        func(input []byte, limit int) ([]byte, error) // the stored form of an input that is JSON
 	parked        func(detail string) (status string, stuck bool)
+	noExecutions  string // why there can be none; "" is that there can
 	run           func(c *Context, input []byte, limit int) ([]byte, error)
 }
 
@@ -64,6 +65,12 @@ func WithTerminatedStatus(f func(detail string) string) DefineOption {
 // engine itself parks.
 func WithParkedStatus(f func(detail string) (status string, stuck bool)) DefineOption {
 	return func(def *definition) { def.parked = f }
+}
+
+// WithoutExecutions says why a definition cannot be executed by itself, as one that
+// is only a part of others: Register refuses it then, with ErrInvalid.
+func WithoutExecutions(why string) DefineOption {
+	return func(def *definition) { def.noExecutions = why }
 }
 
 // Define declares a durable function. The handler must be deterministic: on

@@ -242,6 +242,8 @@ func (e *Engine) Register(defs ...Registrable) error {
 		switch {
 		case d.name == "" || d.version == "" || len(key) > MaxNameLength:
 			return fmt.Errorf("%w: definition %q version %q: both are needed, together at most %d bytes", ErrInvalid, d.name, d.version, MaxNameLength)
+		case d.noExecutions != "":
+			return fmt.Errorf("%w: %s cannot be registered: %s", ErrInvalid, key, d.noExecutions)
 		case known != nil && known != d:
 			return fmt.Errorf("%w: %s is registered already, by another definition: change its version", ErrInvalid, key)
 		case known == nil:

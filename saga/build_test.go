@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/saga"
+	"github.com/clewdev/clew/store/mem"
 )
 
 func body(saga.Context, order) (string, error)               { return "", nil }
@@ -27,7 +29,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"undoable after the pivot", func(b *builder) { saga.Pivot(b, "p", body).Verify(ask); saga.Step(b, "a", body).Undo(undo) }, []string{"after the pivot \"p\"", "move it before"}},
 		{"two pivots", func(b *builder) { saga.Pivot(b, "p", body).Verify(ask); saga.Pivot(b, "q", body).Verify(ask) }, []string{"second pivot", "Retriable"}},
 		{"pivot without a way out, unused", func(b *builder) { saga.Pivot(b, "p", body) }, []string{"way out of doubt", "ParkInDoubt"}},
-		{"retriable without pivot", func(b *builder) { saga.Step(b, "a", body).Retriable() }, []string{"no pivot comes before", "Pivot first"}},
+		{"retriable without pivot", func(b *builder) { saga.Step(b, "a", body).Retriable() }, []string{"no pivot comes before", "Pivot first", "AfterPivot"}},
 		{"irreversible without reason", func(b *builder) { saga.Step(b, "a", body).Irreversible(" ") }, []string{"without a reason"}},
 		{"read-only with verify", func(b *builder) { saga.Step(b, "a", body).Verify(ask).ReadOnly() }, []string{"nothing to verify"}},
 		{"nil body", func(b *builder) { saga.Step[order, string](b, "a", nil).ReadOnly() }, []string{"nil body"}},
@@ -41,6 +43,16 @@ func TestBuildRefuses(t *testing.T) {
 		{"bad key lifetime", func(b *builder) { saga.Step(b, "a", body).KeyLifetime(0).ReadOnly() }, []string{"KeyLifetime(0s)"}},
 		{"bad undo timeout", func(b *builder) { saga.Step(b, "a", body).Undo(undo, saga.UndoTimeout(-1)) }, []string{"options of Undo"}},
 		{"bad deadline", func(b *builder) { b.Timeout(0); saga.Step(b, "a", body).ReadOnly() }, []string{"Timeout(0s)"}},
+		{"undoable in one that stands after a pivot", func(b *builder) { b.AfterPivot(); saga.Step(b, "a", body).Undo(undo) }, []string{`comes after the pivot "of the saga around this one" (build_test.go:`, "make it Retriable"}},
+		{"pivot in one that stands after a pivot", func(b *builder) { b.AfterPivot(); saga.Pivot(b, "p", body).Verify(ask) }, []string{`second pivot after "of the saga around this one"`}},
+		{"a sub-saga before the pivot that stands after one", func(b *builder) {
+			saga.Sub(b, "mail", afterwards(), func(saga.Context, order) (order, error) { return order{}, nil })
+			saga.Pivot(b, "p", body).Verify(ask)
+		}, []string{`sub-saga "mail" is declared to stand AfterPivot (build_test.go:`, "no pivot comes before", "move it behind"}},
+		{"and on a way without the pivot", func(b *builder) {
+			saga.Pivot(saga.When(b, "dear", func(saga.Context, order) bool { return true }), "p", body).Verify(ask)
+			saga.Sub(b, "mail", afterwards(), func(saga.Context, order) (order, error) { return order{}, nil })
+		}, []string{`sub-saga "mail" is declared`, "on every way here"}},
 		{"no steps", func(*builder) {}, []string{"no steps"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -87,4 +99,27 @@ func TestCapturedBuilderIsRefused(t *testing.T) {
 		}
 	}()
 	saga.Step(b, "late", body)
+}
+
+// afterwards is a saga that stands behind the pivot of others.
+func afterwards() *saga.Saga[order, string] {
+	b := saga.New[order, string]("afterwards", "1").AfterPivot()
+	saga.Step(b, "look", body).ReadOnly()
+	g := saga.Parallel(b, "both")
+	saga.Step(g, "mail", body).Retriable()
+	saga.Step(g, "print", body).Irreversible("paper is patient")
+	return built(b)
+}
+
+// TestAfterPivotHasNoExecutions: by itself nothing would be behind it that lets it
+// go only forward.
+func TestAfterPivotHasNoExecutions(t *testing.T) {
+	e, err := durable.New(mem.New(), durable.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = e.Register(afterwards())
+	if !errors.Is(err, durable.ErrInvalid) || !strings.Contains(err.Error(), "afterwards@1") || !strings.Contains(err.Error(), "behind the pivot of others") {
+		t.Errorf("got %v, want it refused with the way to mend it", err)
+	}
 }

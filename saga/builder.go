@@ -50,6 +50,15 @@ func (b *Builder[In, Out]) UndoIndependently() *Builder[In, Out] {
 	return b
 }
 
+// AfterPivot says that the saga is a part of others, behind their pivot (Sub), so
+// that it has retriable steps, read-only and irreversible ones, but neither a pivot
+// nor anything to undo. It has no executions of its own: Engine.Register refuses
+// it, because by itself it would have no point of no return behind it.
+func (b *Builder[In, Out]) AfterPivot() *Builder[In, Out] {
+	b.p.afterPivot = caller()
+	return b
+}
+
 // OnParked calls f when an execution parks, in the process that parked it: to
 // tell a person. It is called once, after the parking is durable, and not again
 // if the process dies: what must not be missed belongs into a look at
@@ -104,6 +113,9 @@ func (b *Builder[In, Out]) Build(result func(Context, In) (Out, error)) (*Saga[I
 	}
 	if b.p.onParked != nil {
 		s.opts = append(s.opts, durable.WithOnParked(b.p.onParked))
+	}
+	if b.p.afterPivot != "" {
+		s.opts = append(s.opts, durable.WithoutExecutions("the saga is declared AfterPivot, to be a Sub behind the pivot of others: put it into one, or drop AfterPivot and declare its own Pivot"))
 	}
 	s.define()
 	return s, nil

@@ -25,6 +25,7 @@ type plan struct {
 
 	unwindTimeout time.Duration
 	independent   bool
+	afterPivot    string // file:line of AfterPivot; "" is a saga by itself
 	onParked      func(context.Context, durable.Head)
 }
 
@@ -169,7 +170,11 @@ func (p *plan) check() {
 	if len(p.root.nodes) == 0 {
 		p.problem(caller(), "the saga has no steps: declare at least one")
 	}
-	c.sequence(p.root, passed{}, false)
+	var at passed
+	if p.afterPivot != "" {
+		at = passed{sure: true, maybe: true, pivot: named{"of the saga around this one", p.afterPivot}}
+	}
+	c.sequence(p.root, at, false)
 }
 
 // sequence checks the nodes of a block in their order.
@@ -222,7 +227,7 @@ func (c *checker) step(s *step, at passed, inGroup bool) passed {
 	case s.class == undoable && at.maybe:
 		p.problem(s.at, "step %q can be undone but comes after the pivot %q (%s), past which nothing is undone: move it before the pivot, or make it Retriable", s.name, at.pivot.name, at.pivot.at)
 	case s.class == retriable && !at.sure:
-		p.problem(s.at, "step %q is Retriable but no pivot comes before it on every way here, so that the saga may still unwind: declare the Pivot first, or give the step an Undo, or make it Irreversible(why)", s.name)
+		p.problem(s.at, "step %q is Retriable but no pivot comes before it on every way here, so that the saga may still unwind: declare the Pivot first, or give the step an Undo, or make it Irreversible(why); if this saga is only ever a Sub behind the pivot of others, say so with Builder.AfterPivot", s.name)
 	}
 	return at
 }
@@ -240,6 +245,10 @@ func (c *checker) pivot(s named, at passed, inGroup bool) passed {
 // sub checks a sub-saga by the steps that it is made of.
 func (c *checker) sub(n *sub, at passed, inGroup bool) passed {
 	if n.child == nil {
+		return at
+	}
+	if n.child.afterPivot != "" && !at.sure {
+		c.p.problem(n.at, "sub-saga %q is declared to stand AfterPivot (%s), but no pivot comes before it on every way here: move it behind the Pivot, or give its steps undos", n.name, n.child.afterPivot)
 		return at
 	}
 	inner := &checker{p: &plan{}, names: map[string]string{}}

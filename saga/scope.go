@@ -114,8 +114,11 @@ func Run[In, T any](s Scope[In], name string, body func(*durable.Context, In) (T
 
 // Sub declares another saga as a part of this one. Its steps run here, in this
 // execution, and its undos stand on this saga's stack: when this saga unwinds
-// they are undone in their place in the order. Its pivot is this saga's. input
-// makes its input, and has no effects; what it made is recorded.
+// they are undone in their place in the order. Its pivot is this saga's; one that is
+// only ever behind a pivot is declared with Builder.AfterPivot. What its builder says
+// of whole executions, as Timeout, UnwindTimeout, UndoIndependently and OnParked,
+// counts for executions of its own, and not here. input makes its input, and has no
+// effects; what it made is recorded.
 func Sub[In, In2, T any](s Scope[In], name string, child *Saga[In2, T], input func(Context, In) (In2, error)) Output[T] {
 	b := s.scope()
 	n := &sub{named: b.declare("sub-saga", name)}

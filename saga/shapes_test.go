@@ -50,11 +50,6 @@ func (s *shape) sound() bool {
 	p := s.pivot()
 	inGroup := p < len(s.kinds) && s.group.has(span{p, p + 1})
 	after := s.kinds[min(p+1, len(s.kinds)):]
-	// A sub-saga must be one by itself too, with its own pivot before what needs
-	// one.
-	if i := strings.Index(s.kinds[s.sub.lo:s.sub.hi], "T"); i >= 0 && p < s.sub.lo {
-		return false
-	}
 	return !inGroup && !strings.ContainsAny(after, "UVP") && !strings.Contains(s.kinds[:p], "T")
 }
 
@@ -244,6 +239,9 @@ func (d *declaring) sequence(on saga.Scope[int], in span, inGroup, inSub bool) {
 
 func (d *declaring) subSaga(on saga.Scope[int], inGroup bool) {
 	b := saga.New[int, string]("inner", "1")
+	if d.behind(d.sub.lo) {
+		b.AfterPivot()
+	}
 	d.sequence(b, d.sub, inGroup, true)
 	child, err := b.Build(func(saga.Context, int) (string, error) { return "inner", nil })
 	if err != nil {
