@@ -40,7 +40,7 @@ func (s *source) handleUse(cur inspector.Cursor) (*types.Var, ast.Expr) {
 		return nil, nil
 	}
 	t := s.info.TypeOf(e)
-	if t == nil || !isHandle(t) && !isScope(t) && !isStep(t) || harmless(cur) {
+	if t == nil || !isHandle(t) && !isStack(t) && !isScope(t) && !isStep(t) || harmless(cur) {
 		return nil, nil
 	}
 	return s.rootVariable(e), e
@@ -56,7 +56,7 @@ func harmless(cur inspector.Cursor) bool {
 // comes from outside of it, and does; nil if v may be used.
 func (f *function) captures(v *types.Var, t types.Type) *function {
 	for ; f != nil && !f.contains(v.Pos()); f = f.outer {
-		if f.role >= sagaBody || isHandle(t) && (f.role == stepBody || f.role == branch) {
+		if f.role >= sagaBody || (isHandle(t) || isStack(t)) && (f.role == stepBody || f.role == branch) {
 			return f
 		}
 	}
@@ -65,6 +65,8 @@ func (f *function) captures(v *types.Var, t types.Type) *function {
 
 func (s *source) reportCaptured(cur inspector.Cursor, e ast.Expr, into *function) {
 	switch {
+	case isStack(s.info.TypeOf(e)):
+		s.report(e, "%s belongs to the handle that it was made for, and is captured by %s, where it refuses: register before, and unwind after", text(e), into)
 	case !isHandle(s.info.TypeOf(e)):
 		s.report(e, "%s is captured by %s: declaring there panics, which parks; declare everything before Build", text(e), into)
 	case into.role == branch || into.role == sagaRun:
@@ -106,7 +108,7 @@ func (s *source) capturedBy(f *function) *types.Var {
 	cur, _ := s.root.FindNode(f.node)
 	for c := range cur.Preorder((*ast.Ident)(nil), (*ast.SelectorExpr)(nil)) {
 		v, e := s.handleUse(c)
-		if v == nil || f.contains(v.Pos()) || !isHandle(s.info.TypeOf(e)) {
+		if t := s.info.TypeOf(e); v == nil || f.contains(v.Pos()) || !isHandle(t) && !isStack(t) {
 			continue
 		}
 		if s.enclosing(c).captures(v, s.info.TypeOf(e)) == nil { // else it is reported there

@@ -107,6 +107,20 @@ func isOperation(fn *types.Func) bool {
 	return first != nil && isHandle(first)
 }
 
+// isStack tells whether t is *saga.Stack, which stands for the handle that it was
+// made for.
+func isStack(t types.Type) bool { return isNamed(t, "saga", "Stack") }
+
+// isStackOperation tells whether fn is a method of saga.Stack that calls
+// operations.
+func isStackOperation(fn *types.Func) bool {
+	if fn == nil || !fn.Exported() {
+		return false
+	}
+	recv := fn.Signature().Recv()
+	return recv != nil && isStack(recv.Type()) && errorResult(fn.Signature()) >= 0
+}
+
 // errorResult is the index of the last result if that is an error, else -1.
 func errorResult(sig *types.Signature) int {
 	last := sig.Results().Len() - 1
@@ -119,7 +133,7 @@ func errorResult(sig *types.Signature) int {
 // mayOperate tells whether a call is of an operation, or hands a handle to a
 // function that can only want it for operations.
 func (s *source) mayOperate(call *ast.CallExpr) bool {
-	if isOperation(s.callee(call)) {
+	if fn := s.callee(call); isOperation(fn) || isStackOperation(fn) {
 		return true
 	}
 	sig, _ := types.Unalias(s.info.TypeOf(call.Fun)).(*types.Signature)
@@ -129,7 +143,7 @@ func (s *source) mayOperate(call *ast.CallExpr) bool {
 // operationName is how an operation stands in messages: durable.Step.
 func operationName(fn *types.Func) string {
 	if recv := fn.Signature().Recv(); recv != nil {
-		return "(*durable." + named(recv.Type()).Obj().Name() + ")." + fn.Name()
+		return "(*" + fn.Pkg().Name() + "." + named(recv.Type()).Obj().Name() + ")." + fn.Name()
 	}
 	return "durable." + fn.Name()
 }

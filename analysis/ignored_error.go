@@ -7,7 +7,8 @@ import (
 
 // ignoredError: a suspension never comes as an error, so every error of an
 // operation means something: the step has failed, or the execution was asked
-// to stop. Without a look at it the handler goes on as if it had succeeded.
+// to stop. Without a look at it the handler goes on as if it had succeeded. That
+// of a Stack's Register says that there will be no undo; Unwind's is the saga's.
 var ignoredError = rule{"ignored-error", func(s *source) {
 	for cur := range s.root.Preorder((*ast.ExprStmt)(nil), (*ast.AssignStmt)(nil), (*ast.ValueSpec)(nil)) {
 		switch n := cur.Node().(type) {
@@ -41,15 +42,19 @@ func (s *source) checkDiscarded(e ast.Expr, left []ast.Expr) {
 	if !ok {
 		return
 	}
-	fn := s.callee(call)
-	if !isOperation(fn) {
+	sig, _ := types.Unalias(s.info.TypeOf(call.Fun)).(*types.Signature)
+	if sig == nil || !s.mayOperate(call) {
 		return
 	}
+	fn, name := s.callee(call), text(call.Fun)
+	if isOperation(fn) || isStackOperation(fn) {
+		name = operationName(fn)
+	}
 	dropped := func(i int) bool { return i >= len(left) || isBlank(left[i]) }
-	switch i := errorResult(fn.Signature()); {
+	switch i := errorResult(sig); {
 	case i >= 0 && dropped(i):
-		s.report(call, "the error of %s is discarded: a failure would pass for success and a cancel would not be seen; return it, or decide what it means", operationName(fn))
-	case i < 0 && isFuture(fn) && dropped(0):
+		s.report(call, "the error of %s is discarded: a failure would pass for success and a cancel would not be seen; return it, or decide what it means", name)
+	case i < 0 && isOperation(fn) && isFuture(fn) && dropped(0):
 		s.report(call, "the future of %s is discarded: what nobody waits for is given up when the context around it ends; call its Wait", operationName(fn))
 	}
 }

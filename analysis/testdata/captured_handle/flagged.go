@@ -82,3 +82,16 @@ func undoing(ctx *durable.Context) error {
 		return durable.Wait(ctx, "nap", time.Second) // want `^captured-handle: durable.Wait is called inside the undo of step "flight", with the captured handle ctx, and returns ErrNested`
 	})
 }
+
+func capturedStack(ctx *durable.Context) error {
+	undos := saga.NewStack(ctx)
+	_, err := durable.Step(ctx, "flight", func(context.Context) (int, error) {
+		return 1, undos.Register("flight", func(saga.UndoContext) error { return nil }) // want `^captured-handle: undos belongs to the handle that it was made for, and is captured by the body of step "flight", where it refuses: register before, and unwind after$`
+	})
+	if err == nil {
+		_, err = durable.Child(ctx, "beside", func(*durable.Context) (int, error) {
+			return 0, undos.Unwind(context.Canceled) // want `captured-handle: undos belongs to the handle that it was made for, and is captured by the branch "beside"`
+		})
+	}
+	return err
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/saga"
 )
 
 func refund(int) error { return nil }
@@ -55,4 +56,15 @@ func failures(ctx *durable.Context) (err error) {
 	err = pay(ctx)
 	done = err == nil
 	return err
+}
+
+func stack(ctx *durable.Context) (err error) {
+	undos := saga.NewStack(ctx)
+	defer undos.Unwind(err) // want `^effects-in-defer: undos.Unwind in a deferred function`
+	defer func() {
+		if err != nil {
+			err = undos.Unwind(err) // want `^effects-in-defer: undos.Unwind in a deferred function: deferred functions run at every suspension, where operations do nothing`
+		}
+	}()
+	return pay(ctx)
 }

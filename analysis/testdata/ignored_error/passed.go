@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/saga"
 )
 
 func passed(ctx *durable.Context) (int, error) {
@@ -17,4 +18,25 @@ func passed(ctx *durable.Context) (int, error) {
 	ctx.SetStatus("on its way")
 	f := durable.Go(ctx, "beside", branch)
 	return f.Wait(ctx)
+}
+
+func stackPassed(ctx *durable.Context) error {
+	undos := saga.NewStack(ctx)
+	err := undos.Register("one", func(saga.UndoContext) error { return nil })
+	if err == nil {
+		_, err = durable.Step(ctx, "one", one)
+	}
+	if err != nil {
+		return undos.Unwind(err)
+	}
+	undos.Release()
+	return nil
+}
+
+func note(*durable.Context) {}
+
+func helpersPassed(ctx *durable.Context) error {
+	note(ctx)
+	_ = len(ctx.ExecutionID())
+	return stackPassed(ctx)
 }
