@@ -41,7 +41,11 @@ func (e *Engine) Decide(ctx context.Context, q ListQuery, decide func(*Head) (De
 // became of each: Err is nil once an act is durable. An error stops none of the
 // others. Each is guarded by the revision that its head had, so that an execution
 // which has moved on since is left alone (ErrRevision, or ErrDelivered when somebody
-// else decided); cancel and terminate are not, of executions that are not parked: those move all the time.
+// else decided). What is not parked moves all the time. Terminate is then guarded by
+// what it leaves behind: it is refused, with ErrRevision, of an execution that has
+// parked since, and of a saga that is on another point of its two axes. Cancel is
+// never guarded, because the rule of unwinding decides what it means whenever it
+// arrives.
 func (e *Engine) ActAll(ctx context.Context, acts []Act) iter.Seq[Act] {
 	return func(yield func(Act) bool) {
 		for _, a := range acts {
@@ -63,7 +67,7 @@ func (e *Engine) act(ctx context.Context, a *Act) error {
 	case d.Verb == VerbTerminate && h.Status == StatusParked:
 		d.Verb = VerbAbandon
 	case d.Verb == VerbTerminate:
-		return e.Terminate(ctx, h.ID, d.Actor, d.Reason)
+		return e.terminateAs(ctx, h, d)
 	}
 	return e.Act(ctx, h.ID, h.Revision, d)
 }

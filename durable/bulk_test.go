@@ -11,6 +11,57 @@ import (
 	"github.com/clewdev/clew/store/mem"
 )
 
+// TestTerminateAsShown: what was shown as it ran is not terminated once it has
+// parked, or, a saga, once it stands elsewhere.
+func TestTerminateAsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		def := durable.Define("d", "1", func(ctx *durable.Context, way string) (int, error) {
+			ctx.SetStatus("running/none")
+			if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+				return 0, err
+			}
+			switch ctx.SetStatus("committed/none"); way {
+			case "parks":
+				_, err := ctx.Park("p", durable.Park{Reason: "test", Verbs: []durable.Verb{durable.VerbRetry}})
+				return 0, err
+			case "ends":
+				return 0, nil
+			}
+			return 0, durable.Wait(ctx, "w2", 10*time.Hour)
+		}, durable.WithFingerprint(durable.SagaFingerprint+"1"))
+		w := newWorld(t, mem.New(), durable.Options{}, def)
+		defer w.stop()
+		for id, way := range map[string]string{"a": "parks", "b": "goes on", "c": "ends"} {
+			if _, err := def.Start(t.Context(), w.e, id, way); err != nil {
+				t.Fatal(err)
+			}
+		}
+		terminate := func(*durable.Head) (durable.Decision, bool) {
+			return durable.Decision{Verb: durable.VerbTerminate, Actor: "ada", Reason: "test"}, true
+		}
+		time.Sleep(time.Minute)
+		acts, err := w.e.Decide(t.Context(), durable.ListQuery{}, terminate)
+		if err != nil || len(acts) != 3 {
+			t.Fatalf("decided on %d (%v), want 3", len(acts), err)
+		}
+		time.Sleep(2 * time.Hour)
+		wants := map[string]error{"a": durable.ErrRevision, "b": durable.ErrRevision, "c": durable.ErrEnded}
+		for a := range w.e.ActAll(t.Context(), acts) {
+			if want := wants[a.Head.ID]; !errors.Is(a.Err, want) || !errors.Is(a.Err, durable.ErrVerb) {
+				t.Errorf("%s: got %v, want %v", a.Head.ID, a.Err, want)
+			}
+		}
+		if acts, err = w.e.Decide(t.Context(), durable.ListQuery{}, terminate); err != nil {
+			t.Fatal(err)
+		}
+		for a := range w.e.ActAll(t.Context(), acts) {
+			if (a.Err == nil) != (a.Head.ID != "c") {
+				t.Errorf("%s, seen as it is: got %v", a.Head.ID, a.Err)
+			}
+		}
+	})
+}
+
 // TestActAll: what was decided is done to what is still as it was, each by
 // itself.
 func TestActAll(t *testing.T) {

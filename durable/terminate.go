@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Terminate ends an execution without a word to its code: nothing is undone,
@@ -26,7 +27,29 @@ func (e *Engine) Terminate(ctx context.Context, id, actor, reason string) error 
 	if rec.Status == StatusParked {
 		return e.Act(ctx, id, rec.Revision, Decision{Verb: VerbAbandon, Actor: actor, Reason: reason})
 	}
-	err = e.deliver(ctx, &Delivery{ID: id, Key: terminateKey, Kind: DeliverCancel, Actor: actor, Reason: reason})
+	return e.requestEnd(ctx, id, actor, reason)
+}
+
+// terminateAs is Terminate of what is still as it was when that was decided: not
+// parked, and if it is a saga, on both axes where it was. What may have become of it
+// since a person has not seen: it may have passed its pivot, or have begun to unwind.
+func (e *Engine) terminateAs(ctx context.Context, was *Head, d Decision) error {
+	rec, err := e.store.Load(ctx, was.ID, LoadHead)
+	if err != nil {
+		return fmt.Errorf("terminate %q: %w", was.ID, err)
+	}
+	moved := rec.Status == StatusParked || strings.HasPrefix(rec.Fingerprint, SagaFingerprint) && rec.Detail != was.Detail
+	if moved && !rec.Status.Ended() {
+		refused := refuse(&rec.Head, VerbTerminate)
+		refused.Err = ErrRevision
+		return refused
+	}
+	return e.requestEnd(ctx, was.ID, d.Actor, d.Reason)
+}
+
+// requestEnd asks whoever runs an execution to end it.
+func (e *Engine) requestEnd(ctx context.Context, id, actor, reason string) error {
+	err := e.deliver(ctx, &Delivery{ID: id, Key: terminateKey, Kind: DeliverCancel, Actor: actor, Reason: reason})
 	return e.explain(ctx, id, VerbTerminate, err)
 }
 

@@ -59,12 +59,10 @@ func (to *target) check(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return fmt.Errorf("%s what? name an ID, or pass --all", cmd.Name())
 	}
-	for _, name := range append([]string{"yes"}, filterFlags...) {
-		if cmd.Flags().Changed(name) {
-			return fmt.Errorf("--%s goes with --all, not with one ID", name)
-		}
+	if to.yes {
+		return errors.New("--yes goes with --all, not with one ID")
 	}
-	return nil
+	return noFilter(cmd)
 }
 
 // one acts on one execution.

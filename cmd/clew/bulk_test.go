@@ -89,7 +89,7 @@ func TestBulkBadUse(t *testing.T) {
 	fails(t, "either one ID or --all", store, "retry", "o1", "--all", "--reason", "r")
 	fails(t, "--revision is for one ID", store, "retry", "--all", "--revision", "3", "--reason", "r")
 	fails(t, "--yes goes with --all", store, "retry", "o1", "--yes", "--reason", "r")
-	fails(t, "--tag goes with --all", store, "retry", "o1", "--tag", "a=b", "--reason", "r")
+	fails(t, "--tag is for many", store, "retry", "o1", "--tag", "a=b", "--reason", "r")
 	fails(t, `unknown status "sleepy"`, store, "retry", "--all", "--status", "sleepy", "--reason", "r")
 	fails(t, `"reason" not set`, store, "retry", "--all")
 }

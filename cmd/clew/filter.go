@@ -30,6 +30,16 @@ func (f *filter) flags(cmd *cobra.Command) {
 // filterFlags are the names of the flags of a filter.
 var filterFlags = []string{"definition", "tag", "since", "until", "status", "parked-for"}
 
+// noFilter refuses the flags of a filter beside an ID.
+func noFilter(cmd *cobra.Command) error {
+	for _, name := range filterFlags {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s is for many, not with one ID", name)
+		}
+	}
+	return nil
+}
+
 // query is the part of a filter that the store sees to. Without a status it is
 // for those that are given.
 func (f *filter) query(usual ...durable.Status) (durable.ListQuery, error) {

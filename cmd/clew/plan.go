@@ -16,21 +16,21 @@ import (
 
 func (t *tool) plan() *cobra.Command {
 	var f filter
-	var reasons []string
 	cmd := &cobra.Command{
 		Use: "plan [ID]", Short: "Show what would be undone if a saga unwound as it is, and what would not; does nothing", Args: cobra.MaximumNArgs(1),
 		Long: "Show what would be undone if a saga unwound as it is, in which order, with which results and keys, and what would\n" +
 			"not, and why; from its journal alone. Without an ID, all sagas in flight that the filters find. It does nothing.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if err := noFilter(cmd); err != nil {
+					return err
+				}
 				return t.planOne(cmd.Context(), args[0])
 			}
-			f.parkedFor = append(f.parkedFor, reasons...)
 			return t.planAll(cmd.Context(), &f)
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringSliceVar(&reasons, "reason", nil, "as --parked-for")
 	return cmd
 }
 

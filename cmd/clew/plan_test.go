@@ -45,12 +45,14 @@ func TestPlan(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &p); err != nil || p.ID != "o1" || p.Pivot != "in doubt" || len(p.Undo) != 1 || p.Undo[0].UndoKey != "o1/1/reserve/undo" || string(p.Undo[0].Input) != "1" {
 		t.Errorf("got %s (%v)", out, err)
 	}
-	out = must(t, store, "plan", "--definition", "shop", "--status", "parked", "--reason", "pivot-in-doubt")
+	out = must(t, store, "plan", "--definition", "shop", "--status", "parked", "--parked-for", "pivot-in-doubt")
 	contains(t, out, "o1, shop@1", "o2, shop@1", "2 sagas, 2 steps to undo, of which 0 are in doubt; nothing was done")
 	if strings.Contains(out, "o0, ") {
 		t.Errorf("what is not parked is planned too:\n%s", out)
 	}
 	contains(t, must(t, store, "plan", "--parked-for", "undo-failed"), "0 sagas")
+	fails(t, "unknown flag: --reason", store, "plan", "--reason", "undo-failed") // which is why one acts
+	fails(t, "--parked-for is for many", store, "plan", "o1", "--parked-for", "undo-failed")
 	fails(t, "is no saga", store, "plan", "no saga")
 	fails(t, "no such execution", store, "plan", "nobody")
 	fails(t, "unknown status", store, "plan", "--status", "sleepy")
