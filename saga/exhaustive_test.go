@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/saga"
 )
 
@@ -204,7 +205,7 @@ func runSome(t *testing.T, s *shape, trials []*trial, total *tally) []*world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := newMortal()
+	store := durabletest.NewMortal()
 	e, ctx, stop := running(t, store, durable.Options{
 		Lease: attemptTimeout, InboxCheck: attemptTimeout, PollMin: 10 * time.Minute, PollMax: 10 * time.Minute, Concurrency: beside,
 	}, sg)

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/saga"
-	"github.com/clewdev/clew/store/mem"
 )
 
 // what happens at a site.
@@ -97,7 +97,7 @@ func (t *trial) has(match func(step int) bool, any ...what) bool {
 type world struct {
 	*trial
 	e     *durable.Engine
-	store *mortal
+	store *durabletest.Mortal
 
 	mu     sync.Mutex
 	life   int // of the process that runs the execution; a crash begins the next
@@ -115,7 +115,7 @@ type world struct {
 	rec   *durable.Record // at the end
 }
 
-func newWorld(t *trial, e *durable.Engine, store *mortal) *world {
+func newWorld(t *trial, e *durable.Engine, store *durabletest.Mortal) *world {
 	return &world{trial: t, e: e, store: store, count: map[site]int{}, fired: map[event]bool{}}
 }
 
@@ -146,7 +146,7 @@ var errGone = errors.New("gone")
 func (w *world) die() error {
 	w.life++
 	clear(w.busy[:])
-	w.store.kill(w.id())
+	w.store.Kill(w.id())
 	return errGone
 }
 
@@ -333,57 +333,3 @@ func (w *world) act(ctx context.Context) error {
 
 // history is the calls in their order.
 func (w *world) history() string { return strings.Join(w.calls, " ") }
-
-// mortal is a store whose executions lose their owner one by one, as if its
-// process had died: the death is proven, and the owner hears that it is fenced.
-type mortal struct {
-	*mem.Store
-	mu     sync.Mutex
-	owners map[string]string // by execution
-	epochs map[string]int64
-	dead   map[string]int64 // the last epoch that nobody hears any more
-}
-
-func newMortal() *mortal {
-	return &mortal{Store: mem.New(), owners: map[string]string{}, epochs: map[string]int64{}, dead: map[string]int64{}}
-}
-
-func (m *mortal) owned(id, owner string, epoch int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.owners[id], m.epochs[id] = owner, epoch
-}
-
-func (m *mortal) Create(ctx context.Context, c *durable.Create) error {
-	err := m.Store.Create(ctx, c)
-	if err == nil && c.First != nil {
-		m.owned(c.ID, c.Owner, 1)
-	}
-	return err
-}
-
-func (m *mortal) Claim(ctx context.Context, c *durable.Claim) (*durable.Record, error) {
-	rec, err := m.Store.Claim(ctx, c)
-	if err == nil {
-		m.owned(c.ID, c.Owner, rec.Epoch)
-	}
-	return rec, err
-}
-
-func (m *mortal) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
-	m.mu.Lock()
-	dead := c.Epoch <= m.dead[c.ID]
-	m.mu.Unlock()
-	if dead {
-		return durable.Receipt{}, durable.ErrFenced
-	}
-	return m.Store.Commit(ctx, c)
-}
-
-// kill ends the owner of an execution.
-func (m *mortal) kill(id string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.dead[id] = m.epochs[id]
-	m.KillOwner(m.owners[id])
-}

@@ -30,7 +30,7 @@ func newCoverage(s saga.Shape) *Coverage {
 		for _, kind := range kinds {
 			at := place{name, kind}
 			c.places = append(c.places, at)
-			c.faults[at] = faultsOf(n, kind)
+			c.faults[at] = append(faultsOf(n, kind), crashesOf(kind)...)
 		}
 	}
 	return c
@@ -73,13 +73,18 @@ func (c *Coverage) Unreached() (unreached []Injection) {
 	return unreached
 }
 
-// pairs counts the pairs of faults in different functions, in either order, and
-// of those the ones that happened in one run.
+// pairs counts the pairs of faults, in different functions in either order or in
+// one function one after the other, and of those the ones that happened in one run.
 func (c *Coverage) pairs() (all, reached int) {
 	n := 0
 	for _, at := range c.places {
 		all += n * len(c.faults[at])
 		n += len(c.faults[at])
+		for _, f := range c.faults[at] {
+			if f.once() {
+				all += len(c.faults[at])
+			}
+		}
 	}
 	for _, e := range c.ran {
 		if len(e.plan) == 2 {
@@ -149,6 +154,6 @@ func (c *Coverage) String() string {
 	}
 	w.Flush() // a Builder takes everything
 	all, reached := c.pairs()
-	fmt.Fprintf(&b, "%d runs; of %d pairs of faults in different functions %d come together in one run\n", c.Runs(), all, reached)
+	fmt.Fprintf(&b, "%d runs; of %d pairs of faults %d come together in one run\n", c.Runs(), all, reached)
 	return b.String()
 }

@@ -8,7 +8,7 @@
 //     and lets a func of yours look at what stands.
 //   - [CheckUndos] calls undos twice, and without their forward, and forwards
 //     after their undo, and says what is wrong with them.
-//   - [Explore] tries all failures alone and in pairs, and prints what the saga
+//   - [Explore] tries all failures and crashes alone and in pairs, and prints what the saga
 //     came to as a table, with what was never reached.
 //
 // The outside world of the saga under test is yours: fakes in memory, whose

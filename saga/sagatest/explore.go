@@ -8,9 +8,10 @@ import (
 	"github.com/clewdev/clew/saga"
 )
 
-// Explore runs the saga with every fault in every function that it comes past,
-// and with every second fault in every function that it comes past then. It logs
-// the Coverage: for each function and fault what the saga came to, and what was
+// Explore runs the saga with every fault in every function that it comes past, a
+// crash of its process before and after the function's effect among them, and with
+// every second fault in every function that it comes past then, or in the next
+// attempt of the same. It logs the Coverage: for each function and fault what the saga came to, and what was
 // never reached. audit, if it is not nil, looks at what stands after each run.
 func Explore[In, Out any](t *testing.T, sg *saga.Saga[In, Out], input In, audit func(*Run), opts ...Option) *Coverage {
 	t.Helper()
@@ -64,11 +65,13 @@ func (x *exploration[In, Out]) run(plan ...Injection) *explored {
 }
 
 // further lists the plans that add a fault to that of a run, at every function
-// that it came past after its last one.
+// that it came past after its last one, and at that one if it is called again.
 func (c *Coverage) further(e *explored) (plans [][]Injection) {
 	from := 0
 	if n := len(e.plan); n > 0 {
-		from = slices.Index(e.came, e.plan[n-1].place()) + 1
+		if from = slices.Index(e.came, e.plan[n-1].place()); !e.plan[n-1].Fault.once() {
+			from++
+		}
 	}
 	for _, at := range e.came[from:] {
 		for _, f := range c.faults[at] {

@@ -28,10 +28,17 @@ const (
 	Panicked   Fault = "panic"       // without the effect; parks
 	Cancelled  Fault = "cancelled"   // the effect; the saga is cancelled meanwhile
 	Unknown    Fault = "unknown"     // what a Verify answers
+
+	// The process dies, once, and the next one goes on. Only Explore has these;
+	// CrashEverywhere has crashes of its own, at every write.
+	CrashedBefore Fault = "crash before its effect"
+	CrashedAfter  Fault = "crash after its effect"
 )
 
 // once tells whether the next attempt is let through.
-func (f Fault) once() bool { return f == Transient || f == AnswerLost || f == TimedOut }
+func (f Fault) once() bool {
+	return f == Transient || f == AnswerLost || f == TimedOut || f == CrashedBefore || f == CrashedAfter
+}
 
 // Injection is a fault in one of the functions of a step.
 type Injection struct {
@@ -64,6 +71,14 @@ func faultsOf(n *saga.Node, kind saga.CallKind) (faults []Fault) {
 		faults = slices.DeleteFunc(faults, Fault.once)
 	}
 	return faults
+}
+
+// crashesOf lists the crashes in the functions of a step. A Verify has no effect.
+func crashesOf(kind saga.CallKind) []Fault {
+	if kind == saga.CallVerify {
+		return []Fault{CrashedBefore}
+	}
+	return []Fault{CrashedBefore, CrashedAfter}
 }
 
 // steps are the steps of a saga by the names that they have in calls.
@@ -156,6 +171,8 @@ func (i *injector) intercept(ctx context.Context, c saga.Call, next func(context
 		panic(errInjected)
 	case Unknown:
 		return nil
+	case CrashedBefore:
+		return i.die()
 	}
 	if err := i.do(ctx, c, next); err != nil {
 		return err
@@ -170,8 +187,17 @@ func (i *injector) intercept(ctx context.Context, c saga.Call, next func(context
 		return context.Cause(ctx)
 	case Cancelled:
 		return i.cancel(ctx)
+	case CrashedAfter:
+		return i.die()
 	}
 	return nil
+}
+
+// die is the death of the process that runs the saga: what the function returns
+// nobody hears.
+func (i *injector) die() error {
+	i.client.Store().(*durabletest.Mortal).Kill(i.id)
+	return errGone
 }
 
 // do calls the function, and answers what it has asked.

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/durable/durabletest"
 	"github.com/clewdev/clew/saga"
-	"github.com/clewdev/clew/store/mem"
 )
 
 // Run is one execution that has ended or is parked. Its Errorf and Error say
@@ -94,7 +94,7 @@ func newID() string { return fmt.Sprintf("run-%d", runs.Add(1)) }
 func once[In, Out any](t *testing.T, sg *saga.Saga[In, Out], input In, o *options, id string, around func(client *durable.Engine) saga.Interceptor) (head durable.Head) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e, err := durable.New(mem.New(), o.engine)
+		e, err := durable.New(durabletest.NewMortal(), o.engine)
 		if err != nil {
 			t.Fatal(err)
 		}

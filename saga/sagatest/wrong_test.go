@@ -206,3 +206,45 @@ func TestCrashEverywhereShowsWhatIsWrong(t *testing.T) {
 		t.Errorf("rooms stood %d times, and a payment %v; want both to show", stood, lied)
 	}
 }
+
+// TestExploreShowsWhatOnlyACrashShows: a body that acts anew on each attempt, and an
+// undo that takes one effect back, are seen when a process dies after the effect; a
+// step that may not be repeated, that it is then in doubt.
+func TestExploreShowsWhatOnlyACrashShows(t *testing.T) {
+	rooms := map[string]int{} // by execution
+	most := 0                 // faults in a run
+	b := saga.New[string, string]("hotel", "1")
+	saga.Do(b, "book", func(c saga.Context, _ string) error { rooms[strings.Split(c.Key(), "/")[0]]++; return nil }).
+		Undo(func(c saga.UndoContext, _ string, _ bool) error { rooms[strings.Split(c.Key(), "/")[0]]--; return nil })
+	saga.Do(b, "print", func(saga.Context, string) error { return nil }).AtMostOnce().Irreversible("paper is patient")
+	sg, err := b.Build(func(saga.Context, string) (string, error) { return "", nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	cov := Explore(t, sg, "Ada", func(r *Run) {
+		seen[r.String()] = rooms[r.ID]
+		most = max(most, len(r.Injected))
+	})
+	for run, want := range map[string]int{
+		"without failures":                                                          1,
+		"book forward crash before its effect":                                      1,
+		"book forward crash after its effect":                                       2,
+		"book forward crash after its effect, book forward rejected":                0, // one stood, and one was taken back
+		"book forward crash after its effect, print forward rejected":               1,
+		"print forward crash before its effect, book undo crash after its effect":   -1,
+		"book forward crash before its effect, book forward crash after its effect": 2,
+	} {
+		if got, ran := seen[run]; !ran || got != want {
+			t.Errorf("%s: %d rooms (ran %v), want %d", run, got, ran, want)
+		}
+	}
+	for fault, want := range map[Fault]string{CrashedBefore: "failed/complete", CrashedAfter: "failed/complete", Transient: "committed/none"} {
+		if got := cov.Outcomes(Injection{"print", saga.CallForward, fault}); len(got) != 1 || got[0] != want {
+			t.Errorf("print, %s: got %v, want %s", fault, got, want)
+		}
+	}
+	if most != 2 || !strings.Contains(cov.String(), "crash after its effect") {
+		t.Errorf("up to %d faults in a run, want 2, and crashes in the table:\n%s", most, cov)
+	}
+}
