@@ -153,11 +153,16 @@ func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.C
 	return v, err
 }
 
-// reportCallback is reportContext, but for a submitter that was refused, of which
+// reportCallback is reportContext, but for a submitter that has failed, of which
 // more is known.
 func (k *call) reportCallback(r *StepReport) {
 	k.reportContext(r)
-	if submitter := k.submitter(); r != nil && submitter != nil && submitter.end == EntryFailure && submitter.rejected {
+	submitter := k.submitter()
+	if r == nil || submitter == nil || !submitter.done || submitter.end == EntryResult {
+		return
+	}
+	r.Attempts, r.Unknown = submitter.attempt, submitter.unknown
+	if submitter.end == EntryFailure && submitter.rejected {
 		r.Rejected, r.InDoubt = true, submitter.doubt
 	}
 }

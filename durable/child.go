@@ -3,6 +3,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ContextOption sets how a child context, or what is made of several, behaves.
@@ -12,6 +13,7 @@ type contextOptions struct {
 	codec   Codec
 	report  *StepReport
 	subtype string // finer than what it is without
+	key     string
 	batch   batchOptions
 	given   []string // options that only Parallel and Map take
 }
@@ -48,6 +50,13 @@ func WithContextSubtype(subtype string) ContextOption {
 	return func(o *contextOptions) { o.subtype = subtype }
 }
 
+// WithContextKey makes a Child take the place of another one in idempotency keys:
+// key is that one's, as its StepReport has it. So a child that is run again as a
+// whole asks participants under the keys that they know.
+func WithContextKey(key string) ContextOption {
+	return func(o *contextOptions) { o.key = key }
+}
+
 // Child runs fn in a child context: operations in it have positions and names
 // of their own, so that a helper may change without shifting what its caller
 // does. Once it has ended, replays return its result without calling fn. An
@@ -71,6 +80,9 @@ func child[T any](ctx *Context, sub, name string, fn func(*Context) (T, error), 
 		return zero, err
 	}
 	defer k.end()
+	if path, ok := strings.CutPrefix(o.key, k.keyOf("")); ok {
+		k.path = path
+	}
 	k.open()
 	v, err := runContext(k, o.codec, fn)
 	k.reportContext(o.report)

@@ -124,7 +124,7 @@ func (a *activation) build(w *write) (c *Commit, taken batched) {
 	taken = batched{a.pending, a.open, a.closed, a.progress, a.noted}
 	n := len(taken.entries)
 	if w.park != nil && a.def.parked != nil {
-		a.detail, _ = a.def.parked(a.detail)
+		a.detail, _ = a.def.parked(a.detail, w.park.Stuck)
 	}
 	c = &Commit{
 		ID: a.id.ID, Epoch: a.epoch, Seq: a.seq + 1, Now: now(),

@@ -103,6 +103,9 @@ func (c *Context) SetStatus(status string) {
 	}
 }
 
+// Fingerprint is that of the definition whose code this is, "" if it has none.
+func (c *Context) Fingerprint() string { return c.a.def.fingerprint }
+
 // Cancelled returns the *CancelledError with which operations answer now that
 // the execution was asked to stop, or nil. On a replay it is not nil from the
 // beginning, so it may decide only what comes after the last operation: the

@@ -28,7 +28,7 @@ type definition struct {
 	onParked      func(context.Context, Head)
 	terminated    func(detail string) string
 	normal        func(input []byte, limit int) ([]byte, error) // the stored form of an input that is JSON
-	parked        func(detail string) (status string, stuck bool)
+	parked        func(detail string, stuck bool) (string, bool)
 	noExecutions  string // why there can be none; "" is that there can
 	run           func(c *Context, input []byte, limit int) ([]byte, error)
 }
@@ -61,9 +61,9 @@ func WithTerminatedStatus(f func(detail string) string) DefineOption {
 }
 
 // WithParkedStatus makes the custom status of an execution that is parked, of the
-// one that it had, and tells whether effects stand by it: Park.Stuck, of what the
-// engine itself parks.
-func WithParkedStatus(f func(detail string) (status string, stuck bool)) DefineOption {
+// one that it had and of whether its place says that effects stand (Park.Stuck). f
+// also tells whether they stand by the status that it had.
+func WithParkedStatus(f func(detail string, stuck bool) (string, bool)) DefineOption {
 	return func(def *definition) { def.parked = f }
 }
 

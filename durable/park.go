@@ -74,8 +74,7 @@ func (a *activation) park(p Park) {
 func (a *activation) parkWrite(p Park) *write {
 	p.At = now()
 	if a.def.parked != nil {
-		_, stuck := a.def.parked(a.detail)
-		p.Stuck = p.Stuck || stuck
+		_, p.Stuck = a.def.parked(a.detail, p.Stuck)
 	}
 	payload, err := json.Marshal(p)
 	if err != nil { // a Park holds nothing that JSON cannot

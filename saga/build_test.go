@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/saga"
@@ -53,6 +54,10 @@ func TestBuildRefuses(t *testing.T) {
 			saga.Pivot(saga.When(b, "dear", func(saga.Context, order) bool { return true }), "p", body).Verify(ask)
 			saga.Sub(b, "mail", afterwards(), func(saga.Context, order) (order, error) { return order{}, nil })
 		}, []string{`sub-saga "mail" is declared`, "on every way here"}},
+		{"attempts of a durable function", func(b *builder) {
+			saga.Run(b, "a", func(*durable.Context, order) (string, error) { return "", nil }).Retry(durable.Retry{MaxAttempts: 2}).
+				Timeout(time.Hour).AtMostOnce().KeyLifetime(time.Hour).Limit(saga.NewLimit(1, 0)).Undo(undo)
+		}, []string{"a durable function", "Retry, Timeout, AtMostOnce, KeyLifetime, Limit does nothing", "the operations in"}},
 		{"no steps", func(*builder) {}, []string{"no steps"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -253,7 +253,7 @@ func (t *tally) start(op *counted, e *durable.Entry) {
 		t.byName[name], t.byNumber[e.Op], t.steps = s, s, append(t.steps, s)
 	}
 	s.running, s.End, s.Ended = true, "", time.Time{}
-	if s.keyOf == 0 {
+	if s.keyOf == 0 || op.first.Subtype == durable.SubtypeCallback { // asked anew, under another key
 		s.keyOf, s.KeySince = e.Op, op.first.At
 	}
 	op.step = s

@@ -71,11 +71,15 @@ func (f *flow) attempt(t *try) (raw json.RawMessage, err error) {
 	case t.ask != nil:
 		raw, err = f.asks(ctx, t)
 	case t.flow != nil:
+		opts := []durable.ContextOption{durable.WithContextReport(&t.rep), durable.WithContextSubtype(t.class.subtype())}
+		if t.key != "" { // again, by an operator's word
+			opts = append(opts, durable.WithContextKey(t.key))
+		}
 		raw, err = durable.Child(ctx, t.name, func(c *durable.Context) (json.RawMessage, error) {
 			return through(f.run, f.call(CallForward, t.step), func(context.Context) (json.RawMessage, error) {
 				return t.flow(c, f.input())
 			})(c)
-		}, durable.WithContextReport(&t.rep), durable.WithContextSubtype(t.class.subtype()))
+		}, opts...)
 	default:
 		raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)
 	}
@@ -85,19 +89,7 @@ func (f *flow) attempt(t *try) (raw json.RawMessage, err error) {
 
 // options are those of the durable step that runs a body.
 func (f *flow) options(t *try) []durable.StepOption {
-	set := t.settings
-	t.base = durable.DefaultRetry()
-	if f.pivoted {
-		t.base = patient()
-	}
-	set.retry = set.retry.Or(t.base)
-	if set.retry.MaxAttempts > 0 {
-		set.retry.MaxAttempts = max(set.retry.MaxAttempts-t.attempts, 1)
-	}
-	opts := append(set.options(t.base), durable.WithReport(&t.rep), withStored)
-	if set.atMostOnce && (t.verify != nil || !f.pivoted) {
-		opts = append(opts, durable.StopWhenUnknown())
-	}
+	opts := append(f.policy(t), durable.WithReport(&t.rep), withStored)
 	if t.class == pivot {
 		opts = append(opts, durable.PointOfNoReturn())
 	}
@@ -107,6 +99,27 @@ func (f *flow) options(t *try) []durable.StepOption {
 	if t.key != "" {
 		opts = append(opts, durable.WithKey(t.key, t.since))
 	}
+	return opts
+}
+
+// policy says how attempts follow each other, of a body or of what asks.
+func (f *flow) policy(t *try) []durable.StepOption {
+	set := t.settings
+	if t.ask != nil {
+		set.timeout = 0 // it bounds the answer
+	}
+	t.base = durable.DefaultRetry()
+	if f.pivoted {
+		t.base = patient()
+	}
+	set.retry = set.retry.Or(t.base)
+	if set.retry.MaxAttempts > 0 {
+		set.retry.MaxAttempts = max(set.retry.MaxAttempts-t.attempts, 1)
+	}
+	opts := set.options(t.base)
+	if set.atMostOnce && (t.verify != nil || !f.pivoted) {
+		opts = append(opts, durable.StopWhenUnknown())
+	}
 	if !t.forced && set.keyLifetime > 0 {
 		opts = append(opts, durable.WithKeyLifetime(set.keyLifetime))
 	}
@@ -114,11 +127,12 @@ func (f *flow) options(t *try) []durable.StepOption {
 }
 
 // asks asks somebody outside and waits for the answer. Having asked is what
-// there may be to undo.
+// there may be to undo. Asking once more is another question, under another key:
+// an answer to the first one nobody would hear any more.
 func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 	set, seen := t.settings, f.values
-	set.timeout = 0 // it bounds the answer
-	submitter := append(set.options(durable.DefaultRetry()), durable.WithSubtype(t.class.subtype(), 0))
+	t.key = ""
+	submitter := append(f.policy(t), durable.WithSubtype(t.class.subtype(), 0))
 	opts := []durable.CallbackOption{durable.WithSubmitter(submitter...), durable.WithCallbackReport(&t.rep)}
 	if t.settings.timeout > 0 {
 		opts = append(opts, durable.WithCallbackTimeout(t.settings.timeout))

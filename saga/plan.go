@@ -217,6 +217,8 @@ func (c *checker) step(s *step, at passed, inGroup bool) passed {
 	switch {
 	case s.class == unclassified:
 		p.problem(s.at, "step %q is not classified: say how it is undone with Undo, or that it is ReadOnly, Irreversible(why) or, after the pivot, Retriable", s.name)
+	case s.flow != nil && len(s.settings.named()) > 0:
+		p.problem(s.at, "step %q is a durable function (Run), which has no attempts: %s does nothing there; set it on the operations in the function", s.name, strings.Join(s.settings.named(), ", "))
 	case s.class == readOnly && s.verify != nil:
 		p.problem(s.at, "step %q is ReadOnly and has a Verify: without an effect there is nothing to verify; drop one of them", s.name)
 	case s.class == pivot:

@@ -39,11 +39,18 @@ func serve(t *testing.T, prepare func(*shop), then func(r *ran)) {
 // serveSaga is serve of another saga than the shop's own.
 func serveSaga(t *testing.T, make func(*shop) *saga.Saga[order, string], then func(r *ran)) {
 	t.Helper()
+	serveWith(t, durable.Options{}, make, then)
+}
+
+// serveWith is serveSaga by an engine with options of its own.
+func serveWith(t *testing.T, opts durable.Options, make func(*shop) *saga.Saga[order, string], then func(r *ran)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		r := &ran{shop: s, t: t, sg: make(s), store: mem.New()}
 		var stop func()
-		r.e, _, stop = running(t, r.store, durable.Options{PollMax: time.Minute}, r.sg)
+		opts.PollMax = time.Minute
+		r.e, _, stop = running(t, r.store, opts, r.sg)
 		defer stop()
 		start := time.Now()
 		x, err := r.sg.Start(t.Context(), r.e, "o1", order{})

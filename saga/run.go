@@ -25,6 +25,7 @@ type run struct {
 	pivoted bool // the pivot has happened: only forward from here
 	forward Forwards
 	stuck   atomic.Int32 // places that wait for a person while effects stand
+	quiet   bool         // the status is another's to tell
 }
 
 // flow is where code of the run goes along: the saga's own, that of a group's
@@ -71,23 +72,28 @@ func (s *Saga[In, Out]) run(ctx *durable.Context, in In) (Out, error) {
 		r.status(ctx, UnwindNone)
 		return out, nil
 	case r.pivoted:
-		r.mustFinish(err)
+		r.mustFinish("result func", err)
 	}
 	return zero, r.back(ctx, err)
 }
 
-// back unwinds, if the plan has come as far as the journal.
+// back unwinds, if the plan has come as far as the journal, and never past the
+// pivot, whatever has failed there.
 func (r *run) back(ctx *durable.Context, cause error) error {
-	if !errors.Is(cause, durable.ErrSuspended) {
-		ctx.NoMoreForward()
+	switch {
+	case errors.Is(cause, durable.ErrSuspended):
+		return cause
+	case r.pivoted:
+		mustNotHappen(cause)
 	}
+	ctx.NoMoreForward()
 	return r.unwind(ctx, cause)
 }
 
-// mustFinish parks, by a panic, over a result that cannot be made after the
+// mustFinish parks, by a panic, over a func of the saga that has failed after the
 // pivot.
-func (r *run) mustFinish(err error) {
-	panic(fmt.Sprintf("saga: the result func of %q failed after the pivot, where nothing can be undone: %v", r.plan.name, err))
+func (r *run) mustFinish(what string, err error) {
+	panic(fmt.Sprintf("saga: the %s of %q failed after the pivot, where nothing can be undone: %v", what, r.plan.name, err))
 }
 
 // at is the handle for operations here: after the pivot cancel reaches none.
@@ -184,7 +190,13 @@ func (f *flow) sub(n *sub) error {
 }
 
 func (f *flow) inside(ctx *durable.Context, n *sub) (json.RawMessage, error) {
-	raw, err := durable.Value(f.reach(ctx), "input", func() (json.RawMessage, error) { return n.input(f.context(ctx), f.input()) })
+	raw, err := durable.Value(f.reach(ctx), "input", func() (json.RawMessage, error) {
+		raw, err := n.input(f.context(ctx), f.input())
+		if err != nil && f.pivoted {
+			f.mustFinish("input func of the sub-saga "+f.prefix+n.name, err) // and is not recorded, so that a deploy mends it
+		}
+		return raw, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +213,7 @@ func (f *flow) inside(ctx *durable.Context, n *sub) (json.RawMessage, error) {
 	}
 	result, err := n.result(c.context(ctx), input())
 	if err != nil && f.pivoted {
-		f.mustFinish(err)
+		f.mustFinish("result func of the sub-saga "+f.prefix+n.name, err)
 	}
 	return result, err
 }
@@ -254,6 +266,9 @@ func shares(t reflect.Type) bool {
 
 // status carries the two axes to the store with the next write.
 func (r *run) status(ctx *durable.Context, u Unwind) {
+	if r.quiet {
+		return
+	}
 	if r.stuck.Load() > 0 {
 		u = UnwindStuck
 	}

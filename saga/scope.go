@@ -85,7 +85,9 @@ func Wait[In any](s Scope[In], name string, d time.Duration) {
 // the retries of a step; engine.CompleteCallback gives the answer, and
 // engine.FailCallback refuses, upon which the saga unwinds as rejected. Timeout
 // bounds how long an answer is waited for; without it that is for ever. The step
-// is in doubt, and undone if it is undoable, once it has asked.
+// is in doubt, and undone if it is undoable, once it has asked. Retry, AtMostOnce,
+// KeyLifetime and Limit are for asking. An operator's retry asks anew, under another
+// key and callback ID, because an answer to the first one is not heard any more.
 func Await[T, In any](s Scope[In], name string, ask func(c Context, in In, callbackID string) error) *Forward[In, T] {
 	b := s.scope()
 	st := b.step(name, ask == nil)
@@ -97,7 +99,8 @@ func Await[T, In any](s Scope[In], name string, ask func(c Context, in In, callb
 // Run declares a step whose body is a durable function: it calls operations on
 // its handle, and may take days. A crash resumes inside it. Its error leaves the
 // step in doubt; it is not tried again as a whole, since its operations have
-// retries of their own.
+// retries of their own. So Retry, Timeout, AtMostOnce, KeyLifetime and Limit are for
+// those operations, and Build refuses them on the step.
 func Run[In, T any](s Scope[In], name string, body func(*durable.Context, In) (T, error)) *Forward[In, T] {
 	b := s.scope()
 	st := b.step(name, body == nil)

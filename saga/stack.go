@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/clewdev/clew/compensate"
 	"github.com/clewdev/clew/durable"
@@ -37,11 +38,13 @@ type Stack struct {
 	registered []*durable.Undoable
 }
 
-// NewStack makes an empty Stack for the code that has this handle.
+// NewStack makes an empty Stack for the code that has this handle. The execution's
+// status says how its unwinding goes; in a saga's Run it stays the saga's own.
 func NewStack(ctx *durable.Context) *Stack {
 	p := &plan{name: ctx.ExecutionID()}
+	inSaga := strings.HasPrefix(ctx.Fingerprint(), durable.SagaFingerprint)
 	return &Stack{ctx: ctx, f: &flow{
-		run: &run{plan: p, forward: ForwardRunning}, ctx: ctx,
+		run: &run{plan: p, forward: ForwardRunning, quiet: inSaga}, ctx: ctx,
 		input: func() any { return nil }, values: noValues(p),
 	}}
 }

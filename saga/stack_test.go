@@ -290,3 +290,77 @@ func TestStackContinuesReleased(t *testing.T) {
 		}
 	})
 }
+
+// TestStackInARun: what is undone in a step is the step's. The saga's status, and
+// so the verbs that there are and what is said of an abandoned one, stay its own.
+func TestStackInARun(t *testing.T) {
+	mended := false
+	serveSaga(t, func(s *shop) *saga.Saga[order, string] {
+		b := saga.New[order, string]("shop", "1")
+		s.undoable(b, "authorize")
+		saga.Run(b, "reserve", func(ctx *durable.Context, _ order) (string, error) {
+			undos := saga.NewStack(ctx)
+			err := undos.Register("first choice", func(saga.UndoContext) error {
+				if !mended {
+					return durable.Permanent(errOutage)
+				}
+				return nil
+			})
+			if err == nil {
+				_, err = durable.Step(ctx, "first choice", func(context.Context) (int, error) { return 0, durable.Permanent(errOutage) })
+			}
+			if unwound := undos.Unwind(err); errors.Is(unwound, durable.ErrSuspended) {
+				return "", unwound
+			}
+			return "reserve-ed", nil // the second choice
+		}).Undo(s.undoing("reserve"))
+		s.before["capture"] = func(saga.Context) error { panic("oops") }
+		s.undoable(b, "capture")
+		return built(b)
+	}, func(r *ran) {
+		r.parked(saga.ParkUndoFailed)
+		r.is("running/stuck", "authorize", "")
+		mended = true
+		r.act(durable.Decision{Verb: durable.VerbRetry})
+		r.parked(durable.ParkPanic)
+		r.is("running/none", "authorize", "")
+		if got := r.head.Verbs(); !slices.Contains(got, durable.VerbUnwind) {
+			t.Errorf("possible are %v, want unwind among them", got)
+		}
+		r.act(durable.Decision{Verb: durable.VerbAbandon})
+		r.is("terminated/abandoned", "authorize", "")
+	})
+}
+
+// TestAbandonedStack: the status of a durable function that unwound says so too.
+func TestAbandonedStack(t *testing.T) {
+	codeRun(t, func(ctx *durable.Context, _ order) (string, error) {
+		undos := saga.NewStack(ctx)
+		if err := undos.Register("a", func(saga.UndoContext) error { return durable.Permanent(errOutage) }); err != nil {
+			return "", err
+		}
+		return "", undos.Unwind(errDeclined)
+	}, func(r *ran) {
+		r.parked(saga.ParkUndoFailed)
+		r.decide(durable.VerbAbandon)
+		if got := saga.StatusOf(&r.head).String(); got != "failed/abandoned" {
+			t.Errorf("got %s, want it abandoned", got)
+		}
+	})
+}
+
+// TestStackWhoseUndoPanicsIsStuck as one of a declared saga.
+func TestStackWhoseUndoPanicsIsStuck(t *testing.T) {
+	codeRun(t, func(ctx *durable.Context, _ order) (string, error) {
+		undos := saga.NewStack(ctx)
+		if err := undos.Register("a", func(saga.UndoContext) error { panic("oops") }); err != nil {
+			return "", err
+		}
+		return "", undos.Unwind(errDeclined)
+	}, func(r *ran) {
+		r.parked(durable.ParkPanic)
+		if got := saga.StatusOf(&r.head).String(); got != "failed/stuck" {
+			t.Errorf("got %s, want it stuck", got)
+		}
+	})
+}

@@ -51,7 +51,15 @@ func StatusOf(h *durable.Head) Status {
 	if !ok {
 		return Status{ForwardRunning, UnwindNone}
 	}
-	return Status{Forwards(forward), Unwind(unwind)}
+	s := Status{Forwards(forward), Unwind(unwind)}
+	// A durable function with a Stack leaves the status that it had.
+	switch unwinds := s.Unwind == UnwindRunning || s.Unwind == UnwindStuck; {
+	case unwinds && h.Status == durable.StatusTerminated:
+		s.Unwind = UnwindAbandoned
+	case unwinds && h.Status == durable.StatusParked:
+		s.Unwind = UnwindStuck
+	}
+	return s
 }
 
 // abandoned is the status of a saga that was ended from outside, of the one that
@@ -67,11 +75,11 @@ func abandoned(detail string) string {
 	return s.String()
 }
 
-// parked is the status of a saga that the engine parks: by then an unwinding goes
-// on no more, and what it has not undone stands.
-func parked(detail string) (status string, stuck bool) {
+// parked is the status of a saga that parks. Where an unwinding goes on no more,
+// what it has not undone stands.
+func parked(detail string, stuck bool) (string, bool) {
 	s := StatusOf(&durable.Head{Detail: detail})
-	if s.Unwind == UnwindRunning {
+	if stuck || s.Unwind == UnwindRunning {
 		s.Unwind = UnwindStuck
 		detail = s.String()
 	}

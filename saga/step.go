@@ -2,6 +2,7 @@ package saga
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
 	"github.com/clewdev/clew/durable"
@@ -59,6 +60,22 @@ type settings struct {
 	atMostOnce  bool
 	keyLifetime time.Duration
 	limit       *Limit
+}
+
+// named are the names of the settings that were set.
+func (s *settings) named() (names []string) {
+	for _, set := range []struct {
+		name string
+		is   bool
+	}{
+		{"Retry", !reflect.ValueOf(s.retry).IsZero()}, {"Timeout", s.timeout != 0}, {"AtMostOnce", s.atMostOnce},
+		{"KeyLifetime", s.keyLifetime != 0}, {"Limit", s.limit != nil},
+	} {
+		if set.is {
+			names = append(names, set.name)
+		}
+	}
+	return names
 }
 
 // Forward is a step that is being declared. It counts only once it has been
