@@ -21,9 +21,9 @@ type Action[T any] struct {
 	Order int64 // of the start of what it undoes, ascending
 	Name  string
 	// Together: neighbours with the same one, not empty, may be undone beside
-	// each other.
-	Together string
-	Value    T // what its runner needs
+	// each other, but those with the same Lane, not empty, only one after the other.
+	Together, Lane string
+	Value          T // what its runner needs
 }
 
 // Policy says what an undo that fails means for the ones after it.
@@ -70,7 +70,7 @@ func (s *Stack[T]) Plan() []Action[T] {
 // error joins what failed, each an *Error. A context that has ended stops it
 // before the next action.
 func (s *Stack[T]) Unwind(ctx context.Context, p Policy, run func(context.Context, Action[T]) error) error {
-	return s.unwind(ctx, p, func(a, b Action[T]) bool { return false }, func(ctx context.Context, batch []Action[T]) []error {
+	return s.unwind(ctx, p, s.Plan(), func([]Action[T], Action[T]) bool { return false }, func(ctx context.Context, batch []Action[T]) []error {
 		return []error{run(ctx, batch[0])}
 	})
 }
@@ -78,11 +78,40 @@ func (s *Stack[T]) Unwind(ctx context.Context, p Policy, run func(context.Contex
 // UnwindTogether is Unwind for a runner that takes neighbours which may be undone
 // beside each other (Action.Together) at once, and returns an error for each.
 func (s *Stack[T]) UnwindTogether(ctx context.Context, p Policy, run func(context.Context, []Action[T]) []error) error {
-	return s.unwind(ctx, p, func(a, b Action[T]) bool { return a.Together != "" && a.Together == b.Together }, run)
+	return s.unwind(ctx, p, rounds(s.Plan()), together, run)
 }
 
-func (s *Stack[T]) unwind(ctx context.Context, p Policy, together func(a, b Action[T]) bool, run func(context.Context, []Action[T]) []error) error {
-	plan := s.Plan()
+// rounds puts neighbours that may be undone beside each other in the order in which
+// they are: the first of each lane, then the second of each that has one.
+func rounds[T any](plan []Action[T]) []Action[T] {
+	for i, n := 0, 0; i < len(plan); i += n {
+		for n = 1; i+n < len(plan) && plan[i].Together != "" && plan[i].Together == plan[i+n].Together; n++ {
+		}
+		ahead := map[string]int{} // by lane
+		var by [][]Action[T]
+		for _, a := range plan[i : i+n] {
+			round := 0
+			if a.Lane != "" {
+				round = ahead[a.Lane]
+				ahead[a.Lane]++
+			}
+			if round == len(by) {
+				by = append(by, nil)
+			}
+			by[round] = append(by[round], a)
+		}
+		copy(plan[i:], slices.Concat(by...))
+	}
+	return plan
+}
+
+// together tells whether next may be undone beside all of a batch.
+func together[T any](batch []Action[T], next Action[T]) bool {
+	sameLane := func(a Action[T]) bool { return a.Lane != "" && a.Lane == next.Lane }
+	return next.Together != "" && batch[0].Together == next.Together && !slices.ContainsFunc(batch, sameLane)
+}
+
+func (s *Stack[T]) unwind(ctx context.Context, p Policy, plan []Action[T], together func(batch []Action[T], next Action[T]) bool, run func(context.Context, []Action[T]) []error) error {
 	var left []Action[T]
 	var errs []error
 	for i, n := 0, 0; i < len(plan); i += n {
@@ -91,7 +120,7 @@ func (s *Stack[T]) unwind(ctx context.Context, p Policy, together func(a, b Acti
 			left = append(left, plan[i:]...)
 			break
 		}
-		for n = 1; i+n < len(plan) && together(plan[i], plan[i+n]); n++ {
+		for n = 1; i+n < len(plan) && together(plan[i:i+n], plan[i+n]); n++ {
 		}
 		failed := false
 		for j, err := range run(ctx, plan[i:i+n]) {

@@ -99,3 +99,28 @@ func TestUnwindStopsWithItsContext(t *testing.T) {
 		t.Errorf("got %v with %d left, want context.Canceled with 1", err, s.Len())
 	}
 }
+
+// TestUnwindTogether: what stands beside each other is undone at once, the members
+// of a lane one after the other, and what is no neighbour by itself.
+func TestUnwindTogether(t *testing.T) {
+	var s compensate.Stack[int]
+	for i, a := range strings.Fields("x g.a1 g.a2 g.b1 g.a3 g.c1 y g.b2") {
+		together, name, grouped := strings.Cut(a, ".")
+		if !grouped {
+			together, name = "", a
+		}
+		s.Push(compensate.Action[int]{Order: int64(i), Name: name, Together: together, Lane: name[:1]})
+	}
+	var batches []string
+	err := s.UnwindTogether(t.Context(), compensate.InOrder, func(_ context.Context, batch []compensate.Action[int]) []error {
+		var names []string
+		for _, a := range batch {
+			names = append(names, a.Name)
+		}
+		batches = append(batches, strings.Join(names, "+"))
+		return make([]error, len(batch))
+	})
+	if got, want := strings.Join(batches, " "), "b2 y c1+a3+b1 a2 a1 x"; err != nil || got != want {
+		t.Errorf("got %s (%v), want %s", got, err, want)
+	}
+}

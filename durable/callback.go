@@ -153,18 +153,25 @@ func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.C
 	return v, err
 }
 
-// reportCallback is reportContext, but for a submitter that has failed, of which
-// more is known.
+// reportCallback is reportContext, but for a submitter that has not handed the ID
+// out, of which more is known.
 func (k *call) reportCallback(r *StepReport) {
 	k.reportContext(r)
 	submitter := k.submitter()
-	if r == nil || submitter == nil || !submitter.done || submitter.end == EntryResult {
+	switch {
+	case r == nil || submitter != nil && submitter.end == EntryResult:
 		return
+	case submitter != nil:
+		r.Attempts, r.Unknown = submitter.attempt, submitter.unknown
+		r.Rejected = submitter.end == EntryFailure && submitter.rejected
 	}
-	r.Attempts, r.Unknown = submitter.attempt, submitter.unknown
-	if submitter.end == EntryFailure && submitter.rejected {
-		r.Rejected, r.InDoubt = true, submitter.doubt
-	}
+	r.InDoubt = r.InDoubt && !submitter.unasked()
+}
+
+// unasked tells of a submitter, nil if it never came to its start, whether it is
+// proven that the callback's ID was not handed out.
+func (op *operation) unasked() bool {
+	return op == nil || op.end != EntryResult && !op.doubt && !op.running
 }
 
 // submitter is the step that hands the callback's ID out, nil before it starts.

@@ -126,8 +126,7 @@ func (t *effects) submitter(op *operation) *operation {
 
 // refused tells whether asking for a callback is proven to have had no effect.
 func (t *effects) refused(op *operation) bool {
-	submitter := t.submitter(op)
-	return submitter != nil && submitter.end == EntryFailure && submitter.rejected && !submitter.doubt
+	return op.subtype == SubtypeCallback && t.submitter(op).unasked()
 }
 
 // prefix is the names of the sub-sagas around an operation, each with a slash.

@@ -116,3 +116,26 @@ func TestAskedAnew(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyWasAsked: an Await that is stopped before its question could be put is
+// not undone.
+func TestNobodyWasAsked(t *testing.T) {
+	serveSaga(t, func(s *shop) *saga.Saga[order, string] {
+		limit := saga.NewLimit(1, 0)
+		b := saga.New[order, string]("shop", "1").Timeout(10 * time.Minute)
+		g := saga.Parallel(b, "both")
+		saga.Do(g, "busy", func(ctx saga.Context, _ order) error { <-ctx.Done(); return ctx.Err() }).Limit(limit).Timeout(time.Hour).ReadOnly()
+		way := g.Branch("way")
+		saga.Wait(way, "a moment", time.Second)
+		saga.Await[string](way, "reserve", func(c saga.Context, _ order, _ string) error {
+			s.do(c, "reserve", s.takes)
+			return nil
+		}).Limit(limit).Retry(durable.Retry{MaxAttempts: -1}).Undo(s.undoing("reserve"))
+		return built(b)
+	}, func(r *ran) {
+		r.is("timed-out/complete", "none", "")
+		if p := saga.PlanOf(r.record()); len(p.Stays) != 2 || p.Stays[1].Why != "proven to have had no effect" {
+			t.Errorf("planned %+v", p.Stays)
+		}
+	})
+}

@@ -125,9 +125,13 @@ type counted struct {
 	step   *tried          // that it belongs to; of a forward one nil before it starts
 
 	submitter *counted // of an Await
-	doubt     bool     // of a submitter: some attempt may have asked
-	rejected  bool     // of a submitter: its last attempt has not
+	// Of a submitter: it has asked; some attempt may have; one runs.
+	asked, doubt, running bool
 }
+
+// unasked tells of a submitter, nil if there is none, whether it is proven that
+// nobody was asked.
+func (op *counted) unasked() bool { return op == nil || !op.asked && !op.doubt && !op.running }
 
 // part is what an operation is to the saga.
 type part uint8
@@ -216,6 +220,8 @@ func (t *tally) operation(e *durable.Entry) *counted {
 // advance notes what an entry says of its operation.
 func (t *tally) advance(op *counted, e *durable.Entry) {
 	switch {
+	case op.as == forward && e.Kind == durable.EntryStart && e.Attempt == 0 && op.first.Type == durable.OpStep:
+		// A pivot has taken its place in the order, and not begun.
 	case op.as == forward && e.Kind == durable.EntryStart:
 		t.start(op, e)
 	case op.as == entrance && e.Kind == durable.EntryResult:
@@ -273,18 +279,15 @@ func classNamed(subtype string) string {
 // ended notes how an attempt of a forward step ended, and perhaps the operation.
 func (op *counted) ended(e *durable.Entry) {
 	s := op.step
+	proven := e.NoEffect || op.first.Subtype == durable.SubtypeCallback && op.submitter.unasked()
 	switch e.Kind {
 	case durable.EntryProgress:
 		return
 	case durable.EntryResult:
 		s.Result = e.Payload
 	case durable.EntryCancel:
-		s.doubt = s.doubt || s.running && !e.NoEffect
+		s.doubt = s.doubt || s.running && !proven
 	default:
-		proven := e.NoEffect
-		if op.submitter != nil && op.submitter.rejected { // nobody was asked
-			proven = !op.submitter.doubt
-		}
 		s.doubt = s.doubt || !proven
 	}
 	s.running = false
@@ -311,9 +314,14 @@ func endOf(k durable.EntryKind) string {
 func (op *counted) submitted(e *durable.Entry) {
 	op.step.Class = classNamed(op.first.Subtype)
 	switch e.Kind {
+	case durable.EntryStart:
+		op.running = true
+	case durable.EntryResult:
+		op.asked = true
 	case durable.EntryFailure, durable.EntryTimeout, durable.EntryLost:
-		op.doubt = op.doubt || !e.NoEffect
-		op.rejected = e.Kind == durable.EntryFailure && e.NoEffect && !e.Retry
+		op.doubt, op.running = op.doubt || !e.NoEffect, false
+	case durable.EntryCancel:
+		op.doubt, op.running = op.doubt || op.running && !e.NoEffect, false
 	}
 }
 

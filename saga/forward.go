@@ -160,7 +160,7 @@ func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 		}
 	}
 	var refused *durable.CallbackError
-	if errors.As(err, &refused) && !errors.Is(err, durable.ErrCallbackTimeout) {
+	if errors.As(err, &refused) && !errors.Is(err, durable.ErrCallbackTimeout) && !errors.Is(err, durable.ErrTooManyCallbacks) {
 		err = &rejection{err}
 	}
 	return raw, err
@@ -206,7 +206,7 @@ func (f *flow) stands(t *try, raw json.RawMessage, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stack.Push(compensate.Action[standing]{
-		Order: t.order, Name: f.prefix + t.name, Together: f.together,
+		Order: t.order, Name: f.prefix + t.name, Together: f.together, Lane: f.lane,
 		Value: standing{step: t.step, from: f, key: t.key, value: raw, known: known},
 	})
 }

@@ -206,6 +206,26 @@ func TestUndoTogether(t *testing.T) {
 	})
 }
 
+// TestUndoTogetherKeepsTheOrderOfABranch: beside each other are members of the group,
+// not the steps of one.
+func TestUndoTogetherKeepsTheOrderOfABranch(t *testing.T) {
+	serveSaga(t, func(s *shop) *saga.Saga[order, string] {
+		s.before["capture"] = rejecting
+		s.before["undo second"] = func(saga.Context) error { time.Sleep(10 * time.Second); return nil }
+		s.before["undo left"] = func(saga.Context) error { time.Sleep(5 * time.Second); return nil }
+		b := saga.New[order, string]("shop", "1")
+		g := saga.Parallel(b, "book").UndoTogether()
+		s.undoable(g, "left")
+		way := g.Branch("way")
+		s.undoable(way, "first")
+		s.undoable(way, "second")
+		saga.Pivot(b, "capture", s.body("capture")).ParkInDoubt()
+		return built(b)
+	}, func(r *ran) {
+		r.is("rejected/complete", "none", "left second first")
+	})
+}
+
 // TestUndoTogetherParksForOneAtATime: each that fails is put before the operator,
 // and what is undone beside it is not undone twice.
 func TestUndoTogetherParksForOneAtATime(t *testing.T) {

@@ -36,7 +36,8 @@ type flow struct {
 	input    func() any // a copy for each body, so that none sees what another made of it
 	values   *values
 	prefix   string // of sub-sagas, before names on the stack
-	together string // group whose steps are undone beside each other
+	together string // group whose members are undone beside each other
+	lane     string // its member
 }
 
 // standing is a step whose effect stands, or may stand.
@@ -151,7 +152,7 @@ func (f *flow) group(n *group) error {
 		m := *f
 		m.ctx = ctx
 		if n.undoTogether {
-			m.together = f.prefix + n.name
+			m.together, m.lane = f.prefix+n.name, f.prefix+label(i)
 		}
 		members[i] = &m
 		return m.sequence(n.nodes[i : i+1])
@@ -207,7 +208,7 @@ func (f *flow) inside(ctx *durable.Context, n *sub) (json.RawMessage, error) {
 		in, _ := n.decode(raw) // it was read from this form before
 		return in
 	}
-	c := &flow{run: f.run, ctx: ctx, input: input, values: noValues(n.child), prefix: f.prefix + n.name + "/", together: f.together}
+	c := &flow{run: f.run, ctx: ctx, input: input, values: noValues(n.child), prefix: f.prefix + n.name + "/", together: f.together, lane: f.lane}
 	if err := c.sequence(n.child.root.nodes); err != nil {
 		return nil, err
 	}

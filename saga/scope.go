@@ -34,8 +34,9 @@ func Parallel[In any](s Scope[In], name string) *Group[In] {
 
 func (g *Group[In]) scope() typed[In] { return g.b }
 
-// UndoTogether undoes the group's steps beside each other. By default they are
-// undone one after the other, in reverse order of their starts.
+// UndoTogether undoes the group's members beside each other; steps of one member are
+// undone one after the other all the same. By default all of the group's steps are,
+// in reverse order of their starts.
 func (g *Group[In]) UndoTogether() *Group[In] {
 	g.g.undoTogether = true
 	return g
