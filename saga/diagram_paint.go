@@ -17,11 +17,17 @@ func (p *picture) leaf(c *cell) {
 	w := &p.steps
 	fmt.Fprintf(w, `<g><title>%s: %s</title>`, quoted(c.n.Name), quoted(c.n.note()))
 	fmt.Fprintf(w, `<rect class="%s" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, class, c.x, top, c.w, stepHeight, round)
-	fmt.Fprintf(w, `<text class="name middle on-%s" x="%d" y="%d">%s</text>`, class, mid, c.y-3, quoted(c.name))
-	fmt.Fprintf(w, `<text class="small middle on-%s" x="%d" y="%d">%s</text></g>`+"\n", class, mid, c.y+14, quoted(c.note))
+	first, note := c.y-3, c.y+14
+	if len(c.lines) > 1 {
+		first, note = c.y-9, c.y+18
+	}
+	for i, line := range c.lines {
+		fmt.Fprintf(w, `<text class="name middle on-%s" x="%d" y="%d">%s</text>`, class, mid, first+14*i, quoted(line))
+	}
+	fmt.Fprintf(w, `<text class="small middle on-%s" x="%d" y="%d">%s</text></g>`+"\n", class, mid, note, quoted(c.note))
 	if c.n.isPivot() {
 		p.pivotAt = c.x + c.w + gap/2 - 4
-		p.label(p.pivotAt, headline-10, "limit-text middle", "point of no return")
+		p.label(p.pivotAt, p.top-10, "limit-text middle", "point of no return")
 	}
 	if !c.undo {
 		return
@@ -30,7 +36,11 @@ func (p *picture) leaf(c *cell) {
 	p.arrow("undo", mid, c.y+stepHeight/2, mid, lane-undoHeight/2, true)
 	fmt.Fprintf(w, `<g><title>undoes %s</title>`, quoted(c.n.Name))
 	fmt.Fprintf(w, `<rect class="undone" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, mid-width/2, lane-undoHeight/2, width, undoHeight, undoHeight/2)
-	fmt.Fprintf(w, `<text class="undo-name middle" x="%d" y="%d">undo %s</text></g>`+"\n", mid, lane+4, quoted(c.name))
+	lines := c.undoLines()
+	for i, line := range lines {
+		fmt.Fprintf(w, `<text class="undo-name middle" x="%d" y="%d">%s</text>`, mid, lane+4+12*i-6*(len(lines)-1), quoted(line))
+	}
+	fmt.Fprintln(w, "</g>")
 }
 
 // box paints a group, a branch or a sub-saga, under what is in it.
@@ -41,7 +51,7 @@ func (p *picture) box(c *cell) {
 	}
 	fmt.Fprintf(&p.boxes, `<g><title>%s</title><rect class="box %s" x="%d" y="%d" width="%d" height="%d" rx="10"/>`,
 		quoted(c.n.title()), class, c.x, top, c.w, c.y+c.down-top)
-	fmt.Fprintf(&p.boxes, `<text class="box-name" x="%d" y="%d">%s</text></g>`+"\n", c.x+12, top+17, quoted(c.name))
+	fmt.Fprintf(&p.boxes, `<text class="box-name" x="%d" y="%d">%s</text></g>`+"\n", c.x+12, top+17, quoted(c.lines[0]))
 }
 
 // circle paints an end of the way.

@@ -21,7 +21,9 @@ const (
 	margin     = 28
 	headline   = 64
 	footline   = 40
-	longName   = 26 // in columns
+	rowWidth   = 1400 // beyond it a saga goes on in another row
+	turn       = 64   // between rows, where the ways lead from the one to the other
+	longName   = 26   // of a line, in columns; a name has two
 	longNote   = 40
 )
 
@@ -38,7 +40,8 @@ type strip struct {
 // cell is a node as it is laid out.
 type cell struct {
 	n           *Node
-	name, note  string
+	lines       []string // of the name
+	note        string
 	w, up, down int
 	strips      []*strip // of a box: of a group one for each member
 	undo        bool
@@ -49,7 +52,8 @@ type cell struct {
 type picture struct {
 	lastUndo, seen     int             // steps up to the last one that can be undone; steps so far
 	boxes, ways, steps strings.Builder // in the order of painting
-	pivotAt            int             // where nothing leads back, 0 is nowhere
+	pivotAt            int             // in this row, where nothing leads back; 0 is nowhere
+	top                int             // of this row
 }
 
 func svg(s Shape) string {
@@ -60,54 +64,36 @@ func svg(s Shape) string {
 			p.lastUndo = i
 		}
 	}
-	all := p.measure(s.Nodes)
-	const start = margin + 16 // middle of the circle in which it starts
-	x, y := start+16+gap, headline+all.up
-	p.place(all, x, y)
-	end := x + all.w + gap + 16
-	p.forward(all, start+16, end-16, true)
-	p.circle(start, y, "start", "ahead")
-	p.circle(end, y, "done", "ahead")
-	if all.undo {
-		p.back(all, 0, start+16, true)
-		p.circle(start, y+lanes, "undone", "undo")
-	}
-	width, bottom := end+16+margin, y+max(all.down, 30)
-	if all.undo {
-		bottom = y + max(all.down, lanes+34)
-	}
-	if p.pivotAt > 0 {
-		fmt.Fprintf(&p.boxes, `<path class="limit" d="M%d %dV%d"/>`+"\n", p.pivotAt, headline-6, bottom)
-	}
-	return p.document(s, max(width, 720), bottom+footline, all.undo)
+	rows := p.measure(s.Nodes).rows()
+	r := &route{picture: p, left: start + 16 + gap, rows: rows, y: make([]int, len(rows)), bottom: make([]int, len(rows))}
+	r.lay()
+	r.ahead()
+	r.back()
+	return p.document(s, max(r.width, 720), r.bottom[len(rows)-1]+footline, r.undo())
 }
 
 // measure lays nodes out, without saying where.
 func (p *picture) measure(nodes []Node) *strip {
-	st := &strip{up: stepHeight / 2, down: stepHeight / 2}
+	st := newStrip()
 	for i := range nodes {
-		c := p.cell(&nodes[i])
-		if i > 0 {
-			st.w += gap
-		}
-		st.w += c.w
-		st.up, st.down = max(st.up, c.up), max(st.down, c.down)
-		st.undo = st.undo || c.undo
-		st.cells = append(st.cells, c)
+		st.add(p.cell(&nodes[i]))
 	}
 	return st
 }
 
 func (p *picture) cell(n *Node) *cell {
-	c := &cell{n: n, name: short(n.Name, longName), note: short(n.note(), longNote), up: stepHeight / 2, down: stepHeight / 2}
+	c := &cell{n: n, lines: wrapped(n.Name, longName), note: short(n.note(), longNote), up: stepHeight / 2, down: stepHeight / 2}
 	if n.box() {
 		p.measureBox(c)
 		return c
 	}
 	c.undo = n.undoable()
-	c.w = max(96, columns(c.name)*8+28, columns(c.note)*6+28)
+	c.w = max(96, columns(c.note)*6+28)
+	for _, line := range c.lines {
+		c.w = max(c.w, columns(line)*8+28)
+	}
 	if c.undo {
-		c.w = max(c.w, columns("undo "+c.name)*7+32)
+		c.w = max(c.w, undoWidth(c)+4)
 	}
 	if n.Class != "" {
 		p.seen++
@@ -127,8 +113,8 @@ func (p *picture) measureBox(c *cell) {
 			members = append(members, c.n.Nodes[k:k+1])
 		}
 	}
-	c.name = short(c.n.title(), 2*longName)
-	c.w = columns(c.name)*7 + 40 - 2*side
+	c.lines = []string{short(c.n.title(), 2*longName)}
+	c.w = columns(c.lines[0])*7 + 40 - 2*side
 	for i, nodes := range members {
 		st := p.measure(nodes)
 		c.w, c.undo = max(c.w, st.w), c.undo || st.undo
@@ -276,7 +262,37 @@ func entry(entered bool, x int) int {
 	return 0
 }
 
-func undoWidth(c *cell) int { return min(c.w, columns("undo "+c.name)*7+28) }
+func undoWidth(c *cell) (w int) {
+	for _, line := range c.undoLines() {
+		w = max(w, columns(line)*7+28)
+	}
+	return w
+}
+
+// undoLines are what stands on its undo.
+func (c *cell) undoLines() []string {
+	return append([]string{"undo " + c.lines[0]}, c.lines[1:]...)
+}
+
+// wrapped breaks a name that is too long for one line into two, after a word if it
+// can, and cuts what is too long for those.
+func wrapped(s string, most int) []string {
+	s = plain(s)
+	if columns(s) <= most {
+		return []string{s}
+	}
+	cut, n := 0, 0
+	for i, r := range s {
+		if n += columns(string(r)); n > most {
+			cut = i
+			break
+		}
+	}
+	if space := strings.LastIndexAny(s[:cut], " _-"); s[cut] != ' ' && space > cut/2 {
+		cut = space + 1
+	}
+	return []string{strings.TrimSpace(s[:cut]), short(strings.TrimSpace(s[cut:]), most)}
+}
 
 // short cuts what is too long for a picture; the whole of it is in a tooltip.
 func short(s string, most int) string {

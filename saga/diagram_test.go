@@ -198,3 +198,33 @@ func TestPictureNamesAll(t *testing.T) {
 		t.Errorf("got %s\nwant the whole name in a tooltip", picture)
 	}
 }
+
+// TestPictureBreaks: what is long goes on in another row, with every step in its
+// order, and names in another line.
+func TestPictureBreaks(t *testing.T) {
+	var nodes []saga.Node
+	for i := range 40 {
+		nodes = append(nodes, saga.Node{Kind: "step", Name: fmt.Sprintf("reserve what is there in the warehouse %02d", i), Class: "undoable"})
+	}
+	picture, err := saga.Diagram(saga.Shape{Name: "s", Version: "1", Nodes: nodes}, saga.SVG)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := drawn(picture); err != nil {
+		t.Error(err)
+	}
+	var width, height int
+	if _, err := fmt.Sscanf(picture[strings.Index(picture, "width="):], `width="%d" height="%d"`, &width, &height); err != nil || width > 1600 || height < 1000 {
+		t.Errorf("it is %d wide and %d high (%v), want rows", width, height, err)
+	}
+	at := 0
+	for i := range 40 {
+		for _, line := range []string{">reserve what is there in<", fmt.Sprintf(">the warehouse %02d<", i)} {
+			next := strings.Index(picture[at:], line)
+			if next < 0 {
+				t.Fatalf("line %q of step %d is not there, or not in its order", line, i)
+			}
+			at += next
+		}
+	}
+}
