@@ -26,6 +26,7 @@ type CallbackOption func(*callbackOptions)
 type callbackOptions struct {
 	timeout, heartbeat time.Duration
 	submitter          []StepOption
+	reminder           *reminder
 	report             *StepReport
 }
 
@@ -125,15 +126,17 @@ func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.C
 	for _, opt := range opts {
 		opt(&o)
 	}
+	var zero T
+	if r := o.reminder; r != nil && (r.every <= 0 || r.remind == nil) {
+		return zero, Permanent(fmt.Errorf("%w: callback %q has reminders every %v, and no func or no time for them", ErrInvalid, name, r.every))
+	}
 	k, err := ctx.begin(OpContext, SubtypeCallback, name, 0)
 	if err != nil {
-		var zero T
 		return zero, err
 	}
 	defer k.end()
 	k.open()
 	v, err := runContext(k, nil, func(ctx *Context) (T, error) {
-		var zero T
 		cb, err := CreateCallback[T](ctx, "callback", opts...)
 		if err != nil {
 			return zero, err
@@ -143,6 +146,9 @@ func WaitForCallback[T any](ctx *Context, name string, submit func(ctx context.C
 		}, o.submitter...)
 		if err != nil {
 			return zero, err
+		}
+		if r := o.reminder; r != nil { // given up with this context
+			Go(ctx, "reminders", func(ctx *Context) (struct{}, error) { return r.run(ctx, cb.ID(), o.timeout) })
 		}
 		return cb.Result(ctx)
 	})

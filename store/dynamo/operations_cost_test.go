@@ -104,6 +104,14 @@ var operations = []priced{
 		_, err := durable.WaitForCallback[string](ctx, "cb", func(context.Context, string) error { return nil })
 		return err
 	}, outside: func(t *testing.T, b *bench, id string) { b.complete(t, id) }},
+	{name: "`WaitForCallback`, a reminder", run: func(ctx *durable.Context) error {
+		_, err := durable.WaitForCallback[string](ctx, "cb", func(context.Context, string) error { return nil },
+			durable.WithReminder(pause, func(context.Context, string) error { return nil }), durable.WithCallbackTimeout(2*pause))
+		if errors.Is(err, durable.ErrCallbackTimeout) {
+			return nil
+		}
+		return err
+	}},
 	{name: "`WaitForCondition`, two polls", run: func(ctx *durable.Context) error {
 		_, err := durable.WaitForCondition(ctx, "c", 1, func(_ context.Context, n int) (int, bool, error) { return n + 1, n == 2, nil },
 			durable.WithRetry(durable.Retry{Initial: pause, NoJitter: true}))
