@@ -14,6 +14,7 @@ import (
 func body(saga.Context, order) (string, error)               { return "", nil }
 func undo(saga.UndoContext, order, saga.Maybe[string]) error { return nil }
 func ask(saga.Context, order) (saga.Verdict[string], error)  { return saga.Unknown[string](), nil }
+func tell(saga.Context, order, string) error                 { return nil }
 func nothing(saga.Context, order) (string, error)            { return "", nil }
 
 // TestBuildRefuses: every mistake that only the whole declaration shows is
@@ -58,6 +59,11 @@ func TestBuildRefuses(t *testing.T) {
 			saga.Run(b, "a", func(*durable.Context, order) (string, error) { return "", nil }).Retry(durable.Retry{MaxAttempts: 2}).
 				Timeout(time.Hour).AtMostOnce().KeyLifetime(time.Hour).Limit(saga.NewLimit(1, 0)).Undo(undo)
 		}, []string{"a durable function", "Retry, Timeout, AtMostOnce, KeyLifetime, Limit does nothing", "the operations in"}},
+		{"heartbeat of a step", func(b *builder) { saga.Step(b, "a", body).Heartbeat(time.Hour).ReadOnly() }, []string{"Heartbeat is for Await", "drop the call"}},
+		{"reminders of a step", func(b *builder) { saga.Step(b, "a", body).Remind(time.Hour, tell).ReadOnly() }, []string{"Remind is for Await", "drop the call"}},
+		{"bad heartbeat", func(b *builder) { saga.Await[string](b, "a", tell).Heartbeat(0).ReadOnly() }, []string{"Heartbeat(0s)", "above zero"}},
+		{"bad reminders", func(b *builder) { saga.Await[string](b, "a", tell).Remind(-1, tell).ReadOnly() }, []string{"Remind(-1ns)", "above zero"}},
+		{"nil reminder", func(b *builder) { saga.Await[string](b, "a", tell).Remind(time.Hour, nil).ReadOnly() }, []string{"Remind got a nil func"}},
 		{"no steps", func(*builder) {}, []string{"no steps"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

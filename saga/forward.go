@@ -130,40 +130,49 @@ func (f *flow) policy(t *try) []durable.StepOption {
 // there may be to undo. Asking once more is another question, under another key:
 // an answer to the first one nobody would hear any more.
 func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
-	set, seen := t.settings, f.values
+	set := t.settings
+	set.timeout = 0 // it bounds the answer
 	t.key = ""
-	submitter := append(f.policy(t), durable.WithSubtype(t.class.subtype(), 0))
-	opts := []durable.CallbackOption{durable.WithSubmitter(submitter...), durable.WithCallbackReport(&t.rep)}
-	if t.settings.timeout > 0 {
-		opts = append(opts, durable.WithCallbackTimeout(t.settings.timeout))
+	opts := []durable.CallbackOption{
+		durable.WithSubmitter(append(f.policy(t), durable.WithSubtype(t.class.subtype(), 0))...), durable.WithCallbackReport(&t.rep),
+		durable.WithCallbackTimeout(t.settings.timeout), durable.WithHeartbeatTimeout(set.heartbeat), // zero is none
 	}
-	raw, err := durable.WaitForCallback[json.RawMessage](ctx, t.name, func(c context.Context, id string) error {
-		own := contextOf(c, seen)
-		own.key = strings.TrimSuffix(own.Key(), "/"+durable.SubmitterName)
-		call := f.call(CallForward, t.step)
-		call.Key, call.Callback = own.key, id
-		_, err := through(f.run, call, func(c context.Context) (struct{}, error) {
-			leave, err := set.limit.enter(c)
-			if err != nil {
-				return struct{}{}, err
-			}
-			defer leave()
-			own := own
-			own.Context = c
-			return struct{}{}, t.step.ask(own, f.input(), id)
-		})(c)
-		return err
-	}, opts...)
+	if t.remind != nil {
+		opts = append(opts, durable.WithReminder(set.reminders, f.handsOut(t.step, CallRemind, t.step.remind), set.options(durable.DefaultRetry())...))
+	}
+	raw, err := durable.WaitForCallback[json.RawMessage](ctx, t.name, f.handsOut(t.step, CallForward, t.step.ask), opts...)
 	if err == nil {
 		if err = t.check(raw); err != nil { // somebody outside sent it
 			t.rep.InDoubt = true
 		}
 	}
 	var refused *durable.CallbackError
-	if errors.As(err, &refused) && !errors.Is(err, durable.ErrCallbackTimeout) && !errors.Is(err, durable.ErrTooManyCallbacks) {
+	if errors.As(err, &refused) && !errors.Is(err, durable.ErrCallbackTimeout) && !errors.Is(err, durable.ErrCallbackHeartbeat) && !errors.Is(err, durable.ErrTooManyCallbacks) {
 		err = &rejection{err}
 	}
 	return raw, err
+}
+
+// handsOut adapts what hands a callback's ID out, in asking and in reminding.
+func (f *flow) handsOut(st *step, kind CallKind, body func(Context, any, string) error) func(context.Context, string) error {
+	seen := f.values
+	return func(c context.Context, id string) error {
+		own := contextOf(c, seen)
+		own.key = strings.TrimSuffix(own.Key(), "/"+durable.SubmitterName)
+		call := f.call(kind, st)
+		call.Key, call.Callback = own.key, id
+		_, err := through(f.run, call, func(c context.Context) (struct{}, error) {
+			leave, err := st.settings.limit.enter(c)
+			if err != nil {
+				return struct{}{}, err
+			}
+			defer leave()
+			own := own
+			own.Context = c
+			return struct{}{}, body(own, f.input(), id)
+		})(c)
+		return err
+	}
 }
 
 // newKey: what was done under the key so far is proven to have had no effect,

@@ -13,7 +13,7 @@ type Call struct {
 	Key     string // Context.Key of the function
 	Attempt int    // from 1; 0 of a Run, which has none
 
-	// Callback is the ID to answer under, of an Await.
+	// Callback is the ID to answer under, of an Await, and of its reminders.
 	Callback string
 
 	// Of an undo.
@@ -27,6 +27,7 @@ type CallKind string
 // The kinds of calls.
 const (
 	CallForward CallKind = "forward" // the body; of an Await, what asks
+	CallRemind  CallKind = "remind"  // of an Await
 	CallVerify  CallKind = "verify"
 	CallUndo    CallKind = "undo"
 )

@@ -133,6 +133,12 @@ func (p *plan) positive(s *step, what string, d time.Duration) {
 	}
 }
 
+func (p *plan) onlyAwait(s *step, what string) {
+	if s.ask == nil {
+		p.problem(s.at, "step %q: %s is for Await, which waits for somebody outside: drop the call", s.name, what)
+	}
+}
+
 func (p *plan) classify(s *step, c class) {
 	if p.sealed {
 		panic(fmt.Sprintf("saga: step %q is classified after Build", s.name))
@@ -264,7 +270,7 @@ func (c *checker) sub(n *sub, at passed, inGroup bool) passed {
 // fingerprint digests the shape of the plan: names, classes, kinds and how they
 // nest, in order: where the journal has each operation. Settings are no part of
 // it, nor is whether there is a Verify: executions in flight mostly take a change
-// of those.
+// of those. Whether an Await reminds is: its reminders are in the journal.
 func (p *plan) fingerprint() string {
 	h := sha256.New()
 	p.root.digest(h)
@@ -280,6 +286,9 @@ func (b *block) digest(h hash.Hash) {
 			fmt.Fprintf(h, "%v", n.class)
 			if kind := n.kind(); kind != "step" {
 				fmt.Fprintf(h, " %s", kind)
+			}
+			if n.remind != nil {
+				fmt.Fprint(h, " reminds")
 			}
 			fmt.Fprint(h, ";")
 		case *group:

@@ -92,6 +92,9 @@ func TestFingerprintTells(t *testing.T) {
 			saga.Await[string](b, "a", func(saga.Context, order, string) error { return nil }).ReadOnly()
 		},
 		func(b *saga.Builder[order, string]) {
+			saga.Await[string](b, "a", tell).Remind(time.Hour, tell).ReadOnly()
+		},
+		func(b *saga.Builder[order, string]) {
 			saga.Run(b, "a", func(*durable.Context, order) (string, error) { return "", nil }).ReadOnly()
 		},
 		func(b *saga.Builder[order, string]) { saga.Step(saga.Parallel(b, "g"), "a", body).ReadOnly() },

@@ -45,6 +45,8 @@ type step struct {
 	ask  func(Context, any, string) error
 	flow func(*durable.Context, any) (json.RawMessage, error)
 
+	remind func(Context, any, string) error // of an ask, every settings.reminders
+
 	check  func(json.RawMessage) error // whether a result is one of this step's
 	verify func(Context, any) (verdict, error)
 	undo   func(UndoContext, any, json.RawMessage, bool) error
@@ -60,6 +62,8 @@ type settings struct {
 	atMostOnce  bool
 	keyLifetime time.Duration
 	limit       *Limit
+
+	heartbeat, reminders time.Duration // of an ask
 }
 
 // named are the names of the settings that were set.
@@ -143,6 +147,34 @@ func (f *Forward[In, T]) KeyLifetime(d time.Duration) *Forward[In, T] {
 // policy's.
 func (f *Forward[In, T]) Limit(l *Limit) *Forward[In, T] {
 	f.s.settings.limit = l
+	return f
+}
+
+// Heartbeat is for Await: whoever is to answer says at least every d that it is
+// still at work, by engine.HeartbeatCallback, or the step fails as if its Timeout
+// had passed (durable.ErrCallbackHeartbeat), and the saga unwinds.
+func (f *Forward[In, T]) Heartbeat(d time.Duration) *Forward[In, T] {
+	f.p.positive(f.s, "Heartbeat", d)
+	f.p.onlyAwait(f.s, "Heartbeat")
+	f.s.settings.heartbeat = d
+	return f
+}
+
+// Remind is for Await: while there is no answer remind is called again and again,
+// for the first time when every has passed since it was asked; never when Timeout
+// has come by then. It gets the callback's ID, and a key of its own each time. It
+// is retried as asking is, and one that fails for good is left out. What reminders
+// did stands, whatever becomes of the step; one that is under way when the answer
+// comes is given up, and may still arrive.
+func (f *Forward[In, T]) Remind(every time.Duration, remind func(c Context, in In, callbackID string) error) *Forward[In, T] {
+	f.p.positive(f.s, "Remind", every)
+	f.p.onlyAwait(f.s, "Remind")
+	if remind == nil {
+		f.p.problem(f.s.at, "step %q: Remind got a nil func: pass one, or drop the call", f.s.name)
+		return f
+	}
+	f.s.settings.reminders = every
+	f.s.remind = func(c Context, in any, callbackID string) error { return remind(c, as[In](in), callbackID) }
 	return f
 }
 

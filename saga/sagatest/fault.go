@@ -202,7 +202,7 @@ func (i *injector) die() error {
 
 // do calls the function, and answers what it has asked.
 func (i *injector) do(ctx context.Context, c saga.Call, next func(context.Context) error) error {
-	if err := next(ctx); err != nil || c.Callback == "" {
+	if err := next(ctx); err != nil || c.Callback == "" || c.Kind != saga.CallForward {
 		return err
 	}
 	v, ok := i.o.answers[c.Step]

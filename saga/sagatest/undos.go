@@ -149,7 +149,7 @@ func (u *undoCheck) intercept(ctx context.Context, c saga.Call, next func(contex
 	u.turn <- struct{}{}
 	defer func() { <-u.turn }()
 	switch {
-	case c.Step != u.step:
+	case c.Step != u.step, c.Kind == saga.CallRemind:
 		return u.do(ctx, c, next)
 	case c.Kind == saga.CallVerify:
 		return nil // it is unknown, so that the undo is called

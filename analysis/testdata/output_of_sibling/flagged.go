@@ -1,6 +1,10 @@
 package outputofsibling
 
-import "github.com/clewdev/clew/saga"
+import (
+	"time"
+
+	"github.com/clewdev/clew/saga"
+)
 
 type Trip struct{ Far bool }
 
@@ -39,6 +43,9 @@ func branches() {
 		return nil
 	}).ReadOnly()
 	saga.Await[string](right, "answer", func(c saga.Context, t Trip, id string) error {
+		_ = flight.Of(c) // want `output-of-sibling: the body of step "answer" reads`
+		return nil
+	}).Remind(time.Hour, func(c saga.Context, t Trip, id string) error {
 		_ = flight.Of(c) // want `output-of-sibling: the body of step "answer" reads`
 		return nil
 	}).ReadOnly()
