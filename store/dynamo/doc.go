@@ -5,13 +5,15 @@
 //	…
 //	store, err := dynamo.Open(ctx, dynamodb.NewFromConfig(cfg), dynamo.Options{Table: "orders"})
 //
-// CreateTable makes the table. Its words here: the head is the item that an
-// execution is, and the only one that is ever changed; the journal is a
-// sequence of records, each of them one commit's, in the head or in items of
-// their own; a commit may begin it anew. Blobs are items that hold a large
-// payload, in as many chunks as it takes, named by their content. Those that no
-// head or record came to name are garbage, as is what a new journal has
-// dropped, which Delete removes with the rest.
+// CreateTable makes the table. One that a template made, with the same keys and
+// indexes, is as good: the first Open writes its settings.
+//
+// Words used here: the head is the item that an execution is, and the only one
+// that is ever changed; the journal is a sequence of records, each of them one
+// commit's, in the head or in items of their own; a commit may begin it anew.
+// Blobs are items that hold a large payload, in as many chunks as it takes,
+// named by their content. Those that no head or record came to name are garbage,
+// as is what a new journal has dropped, which Delete removes with the rest.
 //
 // # What is guaranteed
 //

@@ -74,13 +74,14 @@ func remedy(err error) string {
 		}
 		return ""
 	}
+	if isDenied(err) {
+		return textDenied
+	}
 	switch api.ErrorCode() {
 	case "TableNotFoundException":
 		return textNoTable
 	case "IndexNotFoundException":
 		return textNoIndex
-	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "KMSAccessDeniedException":
-		return textDenied
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
 		return textExpired
 	case "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException",
@@ -94,6 +95,19 @@ func remedy(err error) string {
 		}
 	}
 	return ""
+}
+
+// isDenied tells whether the service knows who asks, and does not let them.
+func isDenied(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode() {
+	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "KMSAccessDeniedException":
+		return true
+	}
+	return false
 }
 
 // patience is the text for a fault that passes by itself, else "".

@@ -25,7 +25,8 @@ type Options struct {
 
 	// Shards is over how many partitions of the index each definition version
 	// spreads what is due; what the table says holds. It may grow, by another
-	// CreateTable: who runs takes it in within a minute. Default 4.
+	// CreateTable: who runs takes it in within a minute. The first Open of a table
+	// that something else made sets it, too. Default 4.
 	Shards int
 	// PointInTimeRecovery lets the table be restored to any second of the last
 	// 35 days. It costs by the size of the table.
@@ -74,7 +75,8 @@ var _ durable.Store = (*Store)(nil)
 const maxTurns = 10_000
 
 // Open returns a Store over a table that exists, after it has compared its
-// keys and indexes with what clew needs.
+// keys and indexes with what clew needs. One that CreateTable did not make gets
+// its settings, if these credentials may write.
 func Open(ctx context.Context, client API, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {

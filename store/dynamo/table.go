@@ -183,27 +183,58 @@ func (s *Store) check(ctx context.Context) error {
 	if differs := compare(table); differs != "" {
 		return broken(s.table, "DescribeTable", "it is not a table of clew: %s: use one made by dynamo.CreateTable", differs)
 	}
-	return s.readSettings(ctx)
+	if known, err := s.readSettings(ctx); err != nil || known {
+		return err
+	}
+	// It was made by something else than CreateTable. Without settings, processes
+	// that were given different numbers of shards would not see each other's work.
+	_, err = s.settle(ctx, int(s.shards.Load()))
+	if isDenied(err) {
+		return nil // who may only read takes what Options say
+	}
+	if err == nil {
+		_, err = s.readSettings(ctx) // others may have been quicker
+	}
+	return err
 }
 
-// readSettings reads how the table is sharded. Shards only ever grow, so that
-// who knows the greater number finds what those put there who knew less.
-func (s *Store) readSettings(ctx context.Context) error {
+// readSettings reads how the table is sharded, and tells whether it says so.
+// Shards only ever grow, so that who knows the greater number finds what those
+// put there who knew less.
+func (s *Store) readSettings(ctx context.Context) (known bool, err error) {
 	m, err := s.get(ctx, settingsPK, settingsSK)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r := &reader{item: m}
 	f, shards := r.int(aFormat), r.int(aShards)
 	switch {
 	case r.err != nil:
-		return broken(s.table, "reading its settings", "they are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
+		return false, broken(s.table, "reading its settings", "they are damaged (%v): mend the item with pk = %s", r.err, settingsPK)
 	case f > format:
-		return broken(s.table, "reading its settings", "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
+		return false, broken(s.table, "reading its settings", "it is used by a newer clew, in format %d, and this build reads %d: deploy a build that is as new", f, format)
 	case shards > s.shards.Load() || shards > 0 && s.looked.Load() == 0:
 		s.shards.Store(min(shards, maxShards))
 	}
-	return nil
+	return shards > 0, nil
+}
+
+// settle writes the settings where there are none, and returns how many shards
+// the table has.
+func (s *Store) settle(ctx context.Context, shards int) (int64, error) {
+	u := &update{}
+	for name, n := range map[string]int64{aFormat: format, aShards: int64(shards)} {
+		p := u.path(name)
+		u.assign(p, "if_not_exists("+p+", "+u.value(number(n))+")")
+	}
+	in := u.input(s.table, "")
+	in.Key = keyOf(settingsPK, settingsSK)
+	out, err := call(ctx, &s.caller, "UpdateItem", in, s.api.UpdateItem)
+	if err != nil {
+		return 0, err
+	}
+	r := &reader{item: out.Attributes}
+	return r.int(aShards), r.err
 }
 
 // settingsAge is how old the settings may be by which somebody polls.
@@ -216,16 +247,14 @@ func (s *Store) refresh(ctx context.Context, at time.Time) {
 	if last != 0 && ms-last < settingsAge.Milliseconds() || !s.looked.CompareAndSwap(last, ms) || last == 0 {
 		return
 	}
-	_ = s.readSettings(ctx)
+	_, _ = s.readSettings(ctx)
 }
 
 // putSettings writes the settings unless they are there, and raises the number
 // of shards if more are asked for.
 func (s *Store) putSettings(ctx context.Context, shards, asked int) error {
-	m := keyOf(settingsPK, settingsSK)
-	m[aFormat], m[aShards] = number(format), number(int64(shards))
-	_, taken, err := s.putNew(ctx, m)
-	if err != nil || !taken || asked == 0 {
+	n, err := s.settle(ctx, shards)
+	if err != nil || n >= int64(asked) {
 		return err
 	}
 	u := &update{}
