@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/localserver":          {},
 	"internal/dynamolocal":          {"internal/localserver"},
 	"internal/sqslocal":             {"internal/localserver"},
+	"internal/lambdalocal":          {}, // knows nothing of clew
 	"internal/faultproxy":           {},
 	"internal/faultsuite":           {"all"},
 	"internal/mutant":               {},
