@@ -34,6 +34,7 @@ const roleVar = "PAYMENTS_ROLE"
 // functions run until Lambda ends the process, or return why they cannot begin.
 var functions = map[string]func(context.Context) error{
 	"participants": participantsFunction,
+	"sagas":        sagasFunction,
 }
 
 // runFunction is the process of a function; it returns the exit code.

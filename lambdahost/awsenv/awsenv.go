@@ -61,7 +61,11 @@ func Options(ctx context.Context, defs ...durable.Registrable) (lambdahost.Optio
 	if err != nil {
 		return opts, fmt.Errorf("awsenv: %w", err)
 	}
-	client := dynamodb.NewFromConfig(cfg)
+	client := dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		// A server that stands in for AWS sends no checksums, which the client
+		// would warn of at each response.
+		o.DisableValidateResponseChecksum = os.Getenv("AWS_ENDPOINT_URL_DYNAMODB") != "" || os.Getenv("AWS_ENDPOINT_URL") != ""
+	})
 	opts.Open = func(ctx context.Context) (durable.Store, error) {
 		return dynamo.Open(ctx, client, dynamo.Options{Table: table})
 	}

@@ -1,0 +1,369 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/examples/payments/participant"
+	"github.com/clewdev/clew/internal/dynamolocal"
+	"github.com/clewdev/clew/internal/lambdalocal"
+	"github.com/clewdev/clew/internal/sqslocal"
+	"github.com/clewdev/clew/store/dynamo"
+)
+
+// deployment is the sagas' function with its table, queue, sweep, and
+// participants that are processes.
+type deployment struct {
+	t         *testing.T
+	l         *lambdalocal.Lambda
+	q         *sqslocal.Queue
+	table     string
+	endpoint  string
+	store     *dynamo.Store
+	books     participant.Books
+	outside   *participant.Running
+	gateway   string // base URL of the participants
+	mapping   *lambdalocal.Poller
+	schedules *lambdalocal.Schedule
+}
+
+// sweepEvery is the period of sweeps here: a twelfth of what it is in earnest.
+const sweepEvery = 5 * time.Second
+
+func deploy(t *testing.T, chaos lambdalocal.Chaos, config participant.Config) *deployment {
+	t.Helper()
+	d := &deployment{t: t, table: dynamolocal.Table(t), endpoint: dynamolocal.Endpoint(t)}
+	d.makeTable()
+	d.startOutside(config)
+	d.q = sqslocal.NewQueue(t, sqslocal.QueueOptions{Visibility: 20 * time.Second, MaxReceives: 50})
+	d.l = lambdalocal.Start(t, lambdalocal.Options{SQS: sqslocal.Endpoint(t), Seed: 1})
+	d.create("1", chaos)
+	d.serve("1")
+	return d
+}
+
+// serve makes a version the one that gets everything.
+func (d *deployment) serve(version string) {
+	d.t.Helper()
+	if d.mapping != nil {
+		d.mapping.Stop()
+		d.schedules.Stop()
+	}
+	err := d.l.Alias("sagas", "live", version)
+	if err == nil {
+		d.mapping, err = d.l.Map(d.t.Context(), lambdalocal.Mapping{Function: "sagas:live", Queue: d.q.URL, BatchSize: 10, ReportBatchItemFailures: true})
+	}
+	if err == nil {
+		d.schedules, err = d.l.Schedule(lambdalocal.Rule{Name: "sweep", Function: "sagas:live", Every: sweepEvery, Input: json.RawMessage(`{"clew":"sweep"}`)})
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *deployment) makeTable() {
+	d.t.Helper()
+	client := dynamolocal.Client(d.t)
+	opts := dynamo.Options{Table: d.table}
+	if err := dynamo.CreateTable(d.t.Context(), client, opts); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() {
+		_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &d.table})
+	})
+	var err error
+	if d.store, err = dynamo.Open(d.t.Context(), client, opts); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// startOutside starts the participants, and a front to all of them, as the one
+// function that they are when they are deployed.
+func (d *deployment) startOutside(config participant.Config) {
+	d.t.Helper()
+	dir := d.t.TempDir() + "/payments.db"
+	config.Path, config.Command = dir, []string{binary, participant.Arg}
+	var err error
+	if d.outside, err = participant.Start(d.t.Context(), config); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = d.outside.Close() })
+	d.books = participant.Files(dir)
+	mux := http.NewServeMux()
+	for role, at := range d.outside.URLs() {
+		target, err := url.Parse(at)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		proxy := httputil.NewSingleHostReverseProxy(target)
+		proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) } // as it was
+		mux.Handle("/"+string(role)+"/", http.StripPrefix("/"+string(role), proxy))
+	}
+	front := httptest.NewServer(mux)
+	d.t.Cleanup(front.Close)
+	d.gateway = front.URL
+}
+
+// create publishes a version of the function.
+func (d *deployment) create(version string, chaos lambdalocal.Chaos) {
+	d.t.Helper()
+	err := d.l.Create(lambdalocal.Function{
+		Name: "sagas", Version: version, Bootstrap: binary, Timeout: 12 * time.Second, MemoryMB: 256, Concurrency: 8,
+		RecursiveLoop: lambdalocal.Allow, Chaos: chaos,
+		Env: map[string]string{
+			roleVar: "sagas", urlVar: d.gateway, "CLEW_TABLE": d.table, "CLEW_QUEUE_URL": d.q.URL, "CLEW_RECURSIVE_LOOP": "Allow",
+			"CLEW_SWEEP_PERIOD": sweepEvery.String(), "AWS_ENDPOINT_URL_DYNAMODB": d.endpoint,
+		},
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func startOf(o Order) []byte {
+	b, err := json.Marshal(map[string]any{"clew": "start", "definition": "payment", "id": o.ID, "input": o})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// start starts an order, as a caller does that asks again until it has an answer.
+func (d *deployment) start(ctx context.Context, o Order) error {
+	for ctx.Err() == nil {
+		r, err := d.l.Invoke(ctx, "sagas:live", startOf(o))
+		switch {
+		case err == nil && r.FunctionError == "":
+			return nil
+		case err != nil && !errors.Is(err, lambdalocal.ErrThrottled):
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// wait waits until these orders have ended or are parked.
+func (d *deployment) wait(ctx context.Context, orders []Order) (parked int) {
+	d.t.Helper()
+	for _, o := range orders {
+		for {
+			rec, err := d.store.Load(ctx, o.ID, durable.LoadHead)
+			if err != nil {
+				d.t.Fatalf("order %s: %v\n%s", o.ID, err, tail(d.l.Logs("sagas")))
+			}
+			if rec.Status == durable.StatusParked {
+				parked++
+				d.t.Logf("%s is parked: %+v", o.ID, rec.Park)
+			}
+			if rec.Status.Ended() || rec.Status == durable.StatusParked {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return parked
+}
+
+func tail(s string) string { return s[max(0, len(s)-4000):] }
+
+func (d *deployment) audit(orders int) participant.Report {
+	d.t.Helper()
+	if err := participant.WaitIdle(d.t.Context(), d.books); err != nil {
+		d.t.Fatal(err)
+	}
+	r, err := participant.Audit(d.t.Context(), d.books, orders)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+func ordersOf(n int) (orders []Order) {
+	for i := range n {
+		orders = append(orders, newOrder(i+1, 7, shares{decline: 0.1, fraud: 0.05, nowhere: 0.05}))
+	}
+	return orders
+}
+
+// TestOnLambda runs 500 payments at once on 8 sandboxes that are frozen at random
+// moments, some beyond their deadline, at which they are killed, and killed at
+// random ones, with messages that come twice and participants that fail now and then.
+func TestOnLambda(t *testing.T) {
+	d := deploy(t, lambdalocal.Chaos{Freeze: 0.04, Kill: 0.03, Duplicate: 0.1, FreezeFor: [2]time.Duration{100 * time.Millisecond, 15 * time.Second}},
+		participant.Config{FaultRate: 0.02, Seed: 1, MinDelay: deployedTimeout + deployedTimeout/4})
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	orders := ordersOf(500)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for _, o := range orders {
+		wg.Go(func() {
+			if err := d.start(ctx, o); err != nil {
+				t.Errorf("start of %s: %v", o.ID, err)
+			}
+		})
+	}
+	wg.Wait()
+	started := time.Since(began)
+	if parked := d.wait(ctx, orders); parked > 0 {
+		t.Errorf("%d parked, want none", parked)
+	}
+	took := time.Since(began)
+	r := d.audit(len(orders))
+	s := d.l.Stats("sagas:1")
+	t.Logf("%d orders started in %v, ended in %v; %+v; audit %+v; dead letters %d", len(orders), started, took, s, r, depth(t, d.q.DLQ))
+	if r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed+r.Undone != len(orders) {
+		t.Errorf("audit: %+v", r)
+	}
+	if s.Kills == 0 || s.Stalls == 0 || s.Timeouts == 0 {
+		t.Errorf("there was too little chaos to tell: %+v", s)
+	}
+}
+
+func depth(t *testing.T, q *sqslocal.Queue) int {
+	t.Helper()
+	n, err := q.Depth(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.Total()
+}
+
+// TestLambdaAndWorker: what starts on one host ends on the other, over one table,
+// although the first is killed in between.
+func TestLambdaAndWorker(t *testing.T) {
+	d := deploy(t, lambdalocal.Chaos{Kill: 1, Within: 150 * time.Millisecond}, participant.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+
+	// A function, each of whose invocations is killed; then a worker alone.
+	orders := ordersOf(60)
+	for _, o := range orders[:20] {
+		_, _ = d.l.Invoke(ctx, "sagas:live", startOf(o)) // killed, most of them
+	}
+	d.schedules.Stop()
+	d.mapping.Stop()
+	begun := d.unended(orders[:20])
+	if begun == 0 {
+		t.Fatal("no order was begun and not ended by a function that was killed")
+	}
+	worker := d.worker(ctx, 20)
+	if out, err := worker.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	d.wait(ctx, orders[:20])
+	t.Logf("%d of 20 orders were taken over from killed invocations by a worker", begun)
+
+	// A worker that is killed; then a function alone.
+	worker = d.worker(ctx, len(orders))
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for d.unended(orders) == 0 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = worker.Process.Kill()
+	_ = worker.Wait()
+	begun = d.unended(orders)
+	if begun == 0 {
+		t.Fatal("no order was begun and not ended by a worker that was killed")
+	}
+	d.create("2", lambdalocal.Chaos{})
+	d.serve("2")
+	var made []Order
+	for _, o := range orders {
+		if _, err := d.store.Load(ctx, o.ID, durable.LoadHead); err == nil {
+			made = append(made, o)
+		}
+	}
+	if parked := d.wait(ctx, made); parked > 0 {
+		t.Errorf("%d parked, want none", parked)
+	}
+	t.Logf("%d orders were taken over from a killed worker by functions", begun)
+	if r := d.audit(len(made)); r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed+r.Undone != len(made) {
+		t.Errorf("audit of %d orders: %+v", len(made), r)
+	}
+}
+
+// worker is the program as a worker over the function's table.
+func (d *deployment) worker(ctx context.Context, orders int) *exec.Cmd {
+	store := "dynamodb:" + d.table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {d.endpoint}}.Encode()
+	cmd := exec.CommandContext(ctx, binary, "-store", store, "-participants-url", d.gateway, "-orders", fmt.Sprint(orders), "-seed", "7",
+		"-decline", "0.1", "-fraud", "0.05", "-nowhere", "0.05", "-step-delay", "30ms")
+	cmd.Dir = d.t.TempDir()
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local")
+	return cmd
+}
+
+// unended counts the orders that have been begun and not ended.
+func (d *deployment) unended(orders []Order) (n int) {
+	for _, o := range orders {
+		if rec, err := d.store.Load(d.t.Context(), o.ID, durable.LoadHead); err == nil && rec.Epoch > 0 && !rec.Status.Ended() {
+			n++
+		}
+	}
+	return n
+}
+
+// TestDeployed: both functions, as the template deploys them, with the books in a
+// table, a callback-free saga each of whose calls is a request to a function URL.
+func TestDeployed(t *testing.T) {
+	d := deploy(t, lambdalocal.Chaos{}, participant.Config{})
+	books := dynamolocal.Table(t)
+	client := dynamolocal.Client(t)
+	err := participant.CreateTable(t.Context(), client, books)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.l.Create(lambdalocal.Function{
+		Name: "participants", Version: "1", Bootstrap: binary, Timeout: 10 * time.Second, MemoryMB: 256, Concurrency: 8,
+		Env: map[string]string{roleVar: "participants", booksVar: books, "AWS_ENDPOINT_URL_DYNAMODB": d.endpoint},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.gateway, err = d.l.FunctionURL("participants:1"); err != nil {
+		t.Fatal(err)
+	}
+	d.create("2", lambdalocal.Chaos{})
+	d.serve("2")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	orders := ordersOf(40)
+	var wg sync.WaitGroup
+	for _, o := range orders {
+		wg.Go(func() {
+			if err := d.start(ctx, o); err != nil {
+				t.Errorf("start of %s: %v", o.ID, err)
+			}
+		})
+	}
+	wg.Wait()
+	if parked := d.wait(ctx, orders); parked > 0 {
+		t.Errorf("%d parked, want none", parked)
+	}
+	d.books = participant.Table(client, books)
+	if r := d.audit(len(orders)); r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed == 0 || r.Undone == 0 || r.Committed+r.Undone != len(orders) {
+		t.Errorf("audit: %+v", r)
+	}
+	s := d.l.Stats("sagas:2")
+	t.Logf("sagas: %+v", s)
+	for _, r := range d.l.Records("sagas:2")[:1] {
+		t.Logf("cold start: init %v, %d MB at most", r.InitDuration, s.MaxRSS>>20)
+	}
+}
