@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: test test-telemetry test-dynamodb test-faults test-load test-outage bench-dynamodb dynamodb-local dynalite check bench build clean
+.PHONY: test test-telemetry test-dynamodb test-faults test-load test-outage test-browser bench-dynamodb dynamodb-local dynalite check bench build clean
 
 # Tests that need a server fail, rather than skip, where there is none.
 export CLEW_DYNAMODB_REQUIRED = 1
@@ -50,6 +50,11 @@ test-load: servers
 test-outage: servers
 	$(GO) test -count=1 -timeout 20m -parallel 8 -run 'Test(Outage|Causes)$$' -v ./store/dynamo -outage 5m
 
+# The onboarding's page in a real browser, which has to be installed: chromium, or
+# what CLEW_CHROMIUM says.
+test-browser: .tools/browser/node_modules/playwright-core/package.json
+	CLEW_BROWSER_REQUIRED=1 $(GO) test -count=1 -timeout 3m -run Browser -v ./examples/onboarding
+
 # Commits and steps beside the raw requests, on both servers.
 bench-dynamodb: servers
 	$(GO) test -run - -bench . -benchtime 3s ./store/dynamo
@@ -67,7 +72,7 @@ bench:
 	$(GO) run ./internal/bench
 
 build:
-	$(GO) build -o bin/ ./cmd/clew ./cmd/clewvet ./examples/payments
+	$(GO) build -o bin/ ./cmd/clew ./cmd/clewvet ./examples/payments ./examples/onboarding
 
 clean:
 	rm -rf bin
@@ -103,6 +108,14 @@ dynalite: .tools/dynalite/node_modules/dynalite/cli.js
 	$(need-npm)
 	mkdir -p .tools/dynalite
 	cd .tools/dynalite && npm install --silent --no-audit --no-fund --prefix . dynalite@$(DYNALITE)
+
+# What drives the browser of test-browser.
+PLAYWRIGHT = 1.65.1
+
+.tools/browser/node_modules/playwright-core/package.json:
+	@command -v npm >/dev/null || { echo "npm is needed to download playwright-core (apt-get install npm)"; exit 1; }
+	mkdir -p .tools/browser
+	cd .tools/browser && npm install --silent --no-audit --no-fund --prefix . playwright-core@$(PLAYWRIGHT)
 
 # ElasticMQ speaks SQS's protocol, for what is tested as on Lambda.
 # CLEW_SQS_ENDPOINT names a running one instead. Its version is in the pom.

@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"cmd/clew":                      {"all"},
 	"analysis":                      {}, // knows the others by their names only
 	"cmd/clewvet":                   {"analysis"},
+	"examples/onboarding":           {"all"},
 	"examples/payments":             {"all"},
 	"examples/payments/participant": {},
 }
