@@ -63,7 +63,7 @@ func TestLinksLead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		prose := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(string(b), "")
+		prose := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`").ReplaceAllString(string(b), "")
 		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(prose, -1) {
 			file, heading, _ := strings.Cut(link[1], "#")
 			if strings.Contains(file, "://") {
