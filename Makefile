@@ -17,7 +17,7 @@ UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^T
 # A module of its own: nobody who uses clew depends on the OpenTelemetry Collector.
 NESTED = internal/otlptest
 
-test: check servers python
+test: check lint-templates servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
 	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v -e internal/faultsuite -e internal/conformance)
 	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo ./saga
@@ -75,7 +75,56 @@ build:
 	$(GO) build -o bin/ ./cmd/clew ./cmd/clewvet ./examples/payments ./examples/onboarding
 
 clean:
-	rm -rf bin
+	rm -rf bin build
+
+# The examples as Lambda functions: build/EXAMPLE/ARCH has the program, its zip
+# and the template that names it. Needs no AWS. Zips of the same commit are the
+# same, to the byte.
+EXAMPLES = $(patsubst examples/%/main.go,%,$(wildcard examples/*/main.go))
+GOARCH_arm64 = arm64
+GOARCH_x86_64 = amd64
+
+.PHONY: package
+package: $(foreach e,$(EXAMPLES),package-$(e)-arm64 package-$(e)-x86_64)
+	@for dir in $(foreach e,$(EXAMPLES),build/$(e)/arm64 build/$(e)/x86_64); do \
+		printf '%-24s %9d bytes, zipped %9d\n' $$dir $$(wc -c <$$dir/bootstrap) $$(wc -c <$$dir/bootstrap.zip); done
+
+package-%:
+	@mkdir -p $(build)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH_$(arch)) $(GO) build -trimpath -tags lambda.norpc -ldflags '-s -w' -o $(build)/bootstrap ./examples/$(example)
+	$(GO) run github.com/aws/aws-lambda-go/cmd/build-lambda-zip -o $(build)/bootstrap.zip $(build)/bootstrap
+	cp examples/$(example)/template.yaml $(build)/template.yaml
+package-%: example = $(firstword $(subst -, ,$*))
+package-%: arch = $(lastword $(subst -, ,$*))
+package-%: build = build/$(example)/$(arch)
+
+# make deploy-payments STACK=my-payments ARCH=x86_64 PARAMETERS='AlarmEmail=me@example.com'
+# deploys an example, in the region and with the credentials that the AWS tools
+# find. PARAMETERS are those of the template; what is not named stays as it was.
+ARCH ?= arm64
+STACK ?= clew-$*
+PARAMETERS ?=
+
+deploy-%: need-aws package-%-$(ARCH)
+	release=$$({ cat $(build)/bootstrap.zip $(build)/template.yaml; echo '$(PARAMETERS)'; } | git hash-object --stdin) && \
+	sam deploy --template-file $(build)/template.yaml --stack-name $(STACK) \
+		--resolve-s3 --s3-prefix $(STACK) --capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
+		--parameter-overrides Architecture=$(ARCH) Release=$$release $(PARAMETERS)
+	@aws cloudformation describe-stacks --stack-name $(STACK) --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]' --output text
+deploy-%: build = build/$*/$(ARCH)
+
+.PHONY: need-aws
+need-aws:
+	@case '$(GOARCH_$(ARCH))' in '') echo "ARCH is $(ARCH): want arm64 or x86_64"; exit 1;; esac
+	@command -v sam >/dev/null || { echo "the AWS SAM CLI is needed to deploy: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html"; exit 1; }
+	@command -v aws >/dev/null || { echo "the AWS CLI is needed to deploy: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"; exit 1; }
+	@aws sts get-caller-identity >/dev/null || { echo "there are no AWS credentials that work: run aws configure sso or aws configure, or set AWS_PROFILE"; exit 1; }
+	@test -n "$${AWS_REGION:-$${AWS_DEFAULT_REGION:-$$(aws configure get region)}}" || { echo "no region is set: set AWS_REGION"; exit 1; }
+
+# The templates, as CloudFormation and SAM would read them.
+.PHONY: lint-templates
+lint-templates: python
+	.tools/python/bin/cfn-lint examples/*/template.yaml
 
 # Two servers that speak DynamoDB's protocol, for the tests of store/dynamo.
 # DynamoDB Local needs Java 17 or later; its licence lets everybody use it and
