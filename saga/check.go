@@ -17,7 +17,8 @@ type Fit string
 // The fits.
 const (
 	// FitContinue: the build has what it started with: its name, its version, the
-	// same shape.
+	// same shape. It may have other Verifies, and other rules to unwind by, as long as
+	// the saga has not come to where those decide.
 	FitContinue Fit = "continue"
 	// FitUnwind: the build does not have what it started with, but has an undo for
 	// every step that would have to be undone now. A definition of the old version
@@ -130,7 +131,7 @@ func (c *check) one(ctx context.Context, h *durable.Head) error {
 		c.report.Others++
 		return nil
 	}
-	missing := c.missing(h)
+	missing, wayOut := c.missing(h)
 	if missing == "" {
 		c.add(h, FitContinue, "")
 		return nil
@@ -141,6 +142,12 @@ func (c *check) one(ctx context.Context, h *durable.Head) error {
 		return nil // it has ended since it was listed
 	case err != nil:
 		return err
+	case wayOut && onItsWayOut(rec):
+		c.add(h, FitNone, missing+", and it has come to where that matters")
+		return nil
+	case wayOut:
+		c.add(h, FitContinue, "")
+		return nil
 	}
 	if stands := pastReturn(rec); stands != "" {
 		c.add(h, FitNone, fmt.Sprintf("%s, and it can only go forward since %q", missing, stands))
@@ -155,18 +162,40 @@ func (c *check) one(ctx context.Context, h *durable.Head) error {
 }
 
 // missing says what of the saga that h started with is not in the build; "" is
-// nothing.
-func (c *check) missing(h *durable.Head) string {
+// nothing. wayOut says that it is only what decides where the way forward ends.
+func (c *check) missing(h *durable.Head) (what string, wayOut bool) {
 	for _, s := range c.build[h.Definition] {
 		switch {
 		case s.Version != h.Version:
+		case !sameShape(s.Fingerprint, h.Fingerprint):
+			return "version " + h.Version + " has another shape in this build", false
 		case s.Fingerprint != h.Fingerprint:
-			return "version " + h.Version + " has another shape in this build"
+			return "version " + h.Version + " has other Verifies, or unwinds by other rules, in this build", true
 		default:
-			return ""
+			return "", false
 		}
 	}
-	return "version " + h.Version + " is not in this build"
+	return "version " + h.Version + " is not in this build", false
+}
+
+// onItsWayOut tells whether an execution has come to where a Verify, or how it
+// unwinds, has decided something: a replay has to decide it so again.
+func onItsWayOut(rec *durable.Record) bool {
+	if StatusOf(&rec.Head).Unwind != UnwindNone {
+		return true
+	}
+	for i := range rec.Journal {
+		e := &rec.Journal[i]
+		if e.First && (e.Type == durable.OpPark || e.Subtype == durable.SubtypeVerify) {
+			return true
+		}
+	}
+	for _, e := range Effects(rec) {
+		if e.End != "" && e.End != "succeeded" {
+			return true
+		}
+	}
+	return false
 }
 
 // pastReturn is the step after whose start nothing is undone, if it may have had

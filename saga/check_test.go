@@ -268,3 +268,86 @@ func TestUnwindByAnotherShape(t *testing.T) {
 		}
 	})
 }
+
+// TestOtherRulesInTheSameVersion: what Check says of a build in which only the rules
+// at the end of the way forward differ is what becomes of a saga there.
+func TestOtherRulesInTheSameVersion(t *testing.T) {
+	make := func(s *shop, change func(*saga.Builder[order, string]), verify bool) *saga.Saga[order, string] {
+		b := saga.New[order, string]("shop", "1")
+		if change != nil {
+			change(b)
+		}
+		s.undoable(b, "authorize")
+		s.undoable(b, "reserve")
+		saga.Wait(b, "a day", 24*time.Hour)
+		p := saga.Pivot(b, "capture", s.body("capture"))
+		if verify {
+			p.Verify(func(c saga.Context, _ order) (saga.Verdict[string], error) { return s.truth(c) })
+		} else {
+			p.ParkInDoubt()
+		}
+		return built(b)
+	}
+	later := func(b *saga.Builder[order, string]) { b.UnwindTimeout(100 * time.Hour) }
+	apart := func(b *saga.Builder[order, string]) { b.UndoIndependently() }
+	for name, c := range map[string]struct {
+		prepare func(*shop)
+		after   time.Duration
+		change  func(*saga.Builder[order, string])
+		verify  bool
+		fit     saga.Fit
+		status  string // at the end, after a retry of what is parked
+	}{
+		"a Verify, before the pivot":          {func(*shop) {}, time.Hour, nil, true, saga.FitContinue, "committed/none"},
+		"a Verify, parked in doubt":           {func(s *shop) { s.before["capture"] = always(durable.Permanent(errOutage)) }, 30 * time.Hour, nil, true, saga.FitNone, "nondeterminism"},
+		"a deadline, before anything fails":   {func(s *shop) { s.before["capture"] = rejecting }, time.Hour, later, false, saga.FitContinue, "rejected/complete"},
+		"a deadline, while it unwinds":        {func(s *shop) { s.before["capture"] = rejecting; s.before["undo reserve"] = always(errOutage) }, 26 * time.Hour, later, false, saga.FitNone, "nondeterminism"},
+		"independence, before anything fails": {func(s *shop) { s.before["capture"] = rejecting }, time.Hour, apart, false, saga.FitContinue, "rejected/complete"},
+		"independence, stuck": {func(s *shop) {
+			s.before["capture"] = rejecting
+			s.before["undo reserve"] = always(durable.Permanent(errOutage))
+		}, 26 * time.Hour, apart, false, saga.FitNone, "nondeterminism"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, store := newShop(), mem.New()
+				c.prepare(s)
+				old := make(s, nil, false)
+				e, ctx, stop := running(t, store, durable.Options{}, old)
+				if _, err := old.Start(ctx, e, "o1", order{}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(c.after)
+				stop()
+				next := make(s, c.change, c.verify)
+				report, err := saga.Check(t.Context(), store, shapes(next))
+				if err != nil || report.Count(c.fit) != 1 {
+					t.Fatalf("got %+v (%v), want %s", report, err, c.fit)
+				}
+				delete(s.before, "undo reserve")
+				e, _, stop = running(t, store, durable.Options{}, next)
+				defer stop()
+				rec, err := store.Load(t.Context(), "o1", durable.LoadHead)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if rec.Status == durable.StatusParked {
+					if err := e.Act(t.Context(), "o1", rec.Revision, durable.Decision{Verb: durable.VerbRetry, Actor: "ada", Reason: "test"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(40 * time.Hour)
+				if rec, err = store.Load(t.Context(), "o1", durable.LoadHead); err != nil {
+					t.Fatal(err)
+				}
+				got := rec.Detail
+				if rec.Status == durable.StatusParked {
+					got = string(rec.Park.Reason)
+				}
+				if got != c.status {
+					t.Errorf("with the new build it is %s, want %s", got, c.status)
+				}
+			})
+		})
+	}
+}

@@ -268,13 +268,30 @@ func (c *checker) sub(n *sub, at passed, inGroup bool) passed {
 }
 
 // fingerprint digests the shape of the plan: names, classes, kinds and how they
-// nest, in order: where the journal has each operation. Settings are no part of
-// it, nor is whether there is a Verify: executions in flight mostly take a change
-// of those. Whether an Await reminds is: its reminders are in the journal.
+// nest, in order, and whether an Await reminds: where the journal has each
+// operation. Behind a point it digests what decides only where the way forward ends:
+// which steps have a Verify, and how the saga unwinds. Executions that have not come
+// there take a change of it, and all take one of other settings.
 func (p *plan) fingerprint() string {
 	h := sha256.New()
 	p.root.digest(h)
-	return durable.SagaFingerprint + hex.EncodeToString(h.Sum(nil)[:8])
+	shape := hex.EncodeToString(h.Sum(nil)[:8])
+	h.Reset()
+	fmt.Fprint(h, p.independent, p.unwindTimeout > 0)
+	for name, n := range steps(p.root.shape(), "") {
+		if n.Verify {
+			fmt.Fprintf(h, ";%d:%s", len(name), name)
+		}
+	}
+	return durable.SagaFingerprint + shape + "." + hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+// sameShape tells whether two fingerprints differ at most in what decides where the
+// way forward ends.
+func sameShape(a, b string) bool {
+	a, _, _ = strings.Cut(a, ".")
+	b, _, _ = strings.Cut(b, ".")
+	return a == b
 }
 
 func (b *block) digest(h hash.Hash) {

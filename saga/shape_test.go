@@ -120,4 +120,13 @@ func TestFingerprintTells(t *testing.T) {
 	if seen[settings] != 0 {
 		t.Error("settings have changed the fingerprint")
 	}
+	verified := fingerprint(func(b *saga.Builder[order, string]) { saga.Step(b, "a", body).Verify(ask).Undo(undo) })
+	unverified := fingerprint(func(b *saga.Builder[order, string]) { saga.Step(b, "a", body).Undo(undo) })
+	for name, f := range map[string]string{"a Verify": verified, "a deadline of the unwinding": fingerprint(func(b *saga.Builder[order, string]) {
+		saga.Step(b.UnwindTimeout(time.Hour), "a", body).Undo(undo)
+	}), "independent undos": fingerprint(func(b *saga.Builder[order, string]) { saga.Step(b.UndoIndependently(), "a", body).Undo(undo) })} {
+		if f == unverified || f[:21] != unverified[:21] {
+			t.Errorf("%s makes it %s of %s, want another end of the same", name, f, unverified)
+		}
+	}
 }
