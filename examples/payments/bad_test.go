@@ -42,6 +42,7 @@ func TestBadInput(t *testing.T) {
 		{"bad rate", []string{"-outage", "NaN"}, []string{"between 0 and 1"}},
 		{"bad rate", []string{"-stuck", "-1"}, []string{"-stuck -1", "between 0 and 1"}},
 		{"another share", []string{"-db", seeded, "-orders", "3", "-fraud", "1"}, []string{"-fraud", "same ones, or another -db"}},
+		{"unknown version", []string{"-version", "3"}, []string{`-version "3"`, "1, 2"}},
 		{"stray argument", []string{"quickly"}, []string{`"quickly"`}},
 		{"unknown flag", []string{"-quickly"}, []string{"not defined: -quickly"}},
 	} {

@@ -134,7 +134,7 @@ func crashEverywhere(t *testing.T, o Order, prepare func(*durabletest.World, *bo
 	stats := durabletest.CrashEverywhere(t, func(w *durabletest.World) durabletest.Subject {
 		b := newBooks()
 		prepare(w, b)
-		sg, err := payment(b, attemptTimeout, 0)
+		sg, err := payment(b, "2", attemptTimeout, 0)
 		if err != nil {
 			w.Fatal(err)
 		}

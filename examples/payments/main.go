@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type config struct {
 	shares
 	mended      bool
 	outage      float64
+	version     string
 	db          string
 	store       string
 	stepDelay   time.Duration
@@ -77,6 +79,7 @@ func parse(args []string) (config, error) {
 	f.Float64Var(&cfg.stuck, "stuck", 0, "share of orders that are refused and whose stock the warehouse does not take back until it is -mended, 0 to 1: they park")
 	f.BoolVar(&cfg.mended, "mended", false, "the warehouse has been mended, and takes back what it refused with -stuck")
 	f.Float64Var(&cfg.outage, "outage", 0, "share of calls that meet an outage, 0 to 1: a 503, a lost reply, or a delayed request")
+	f.StringVar(&cfg.version, "version", versions[len(versions)-1], "version of the saga that new orders start on, of "+strings.Join(versions, ", ")+": orders in flight end on theirs")
 	f.StringVar(&cfg.db, "db", "payments.db", "database of the sagas; the participants' books lie beside it")
 	f.StringVar(&cfg.store, "store", "", "where the sagas are, if not in -db: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=…")
 	f.DurationVar(&cfg.stepDelay, "step-delay", 0, "pause in every step before it acts")
@@ -93,6 +96,8 @@ func parse(args []string) (config, error) {
 		return cfg, fmt.Errorf("unexpected argument %q: see -help", f.Arg(0))
 	case cfg.orders < 1:
 		return cfg, fmt.Errorf("-orders %d: at least 1", cfg.orders)
+	case !slices.Contains(versions, cfg.version):
+		return cfg, fmt.Errorf("-version %q: there are %s", cfg.version, strings.Join(versions, ", "))
 	case cfg.concurrency < 1:
 		return cfg, fmt.Errorf("-concurrency %d: at least 1", cfg.concurrency)
 	case slices.ContainsFunc([]float64{cfg.decline, cfg.fraud, cfg.nowhere, cfg.stuck, cfg.outage}, func(share float64) bool { return !(share >= 0 && share <= 1) }): // also NaN

@@ -81,22 +81,42 @@ type participants interface {
 	Receipt(ctx context.Context, key string, attempt int, order string, amountCents int64) (string, error)
 }
 
-// payment declares the saga: authorize the card, reserve the stock, look at the
-// order from two sides at once, capture the money, which is the point of no
+// The versions of the saga. The first made the two checks one after the other.
+// Orders in flight end on the version that they started on, so it stays until
+// `clew versions` has none on it any more.
+var versions = []string{"1", "2"}
+
+// everyVersion declares the saga, every version of it, the latest one last.
+func everyVersion(c participants, attempt, stepDelay time.Duration) (all []*saga.Saga[Order, Receipt], err error) {
+	for _, version := range versions {
+		sg, err := payment(c, version, attempt, stepDelay)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, sg)
+	}
+	return all, nil
+}
+
+// payment declares a version of the saga: authorize the card, reserve the stock,
+// look at the order from two sides, capture the money, which is the point of no
 // return, ship, and send the receipt.
-func payment(c participants, attempt, stepDelay time.Duration) (*saga.Saga[Order, Receipt], error) {
+func payment(c participants, version string, attempt, stepDelay time.Duration) (*saga.Saga[Order, Receipt], error) {
 	retry := durable.Retry{MaxAttempts: 8, Initial: 50 * time.Millisecond, Max: 2 * time.Second}
 	undo := []saga.UndoOption{saga.UndoTimeout(attempt), saga.UndoRetry(durable.Retry{Initial: 50 * time.Millisecond, Max: 2 * time.Second})}
 	timeout := attempt + stepDelay
 
-	b := saga.New[Order, Receipt]("payment", "2")
+	b := saga.New[Order, Receipt]("payment", version)
 	authorized := saga.Step(b, "authorize", after(stepDelay, func(ctx saga.Context, o Order) (string, error) {
 		return c.Authorize(ctx, ctx.Key(), ctx.Attempt(), o.ID, o.Card, o.AmountCents)
 	})).Retry(retry).Timeout(timeout).Undo(by(c.Void), undo...)
 	reserved := saga.Step(b, "reserve", after(stepDelay, func(ctx saga.Context, o Order) (string, error) {
 		return c.Reserve(ctx, ctx.Key(), ctx.Attempt(), o.ID, o.SKU, o.Qty)
 	})).Retry(retry).Timeout(timeout).Undo(by(c.Release), undo...)
-	checks := saga.Parallel(b, "checks")
+	checks := saga.Scope[Order](b)
+	if version != "1" {
+		checks = saga.Parallel(b, "checks")
+	}
 	saga.Step(checks, "fraud score", after(stepDelay, func(ctx saga.Context, o Order) (string, error) {
 		return c.Screen(ctx, ctx.Key(), ctx.Attempt(), o.ID, o.Card, o.AmountCents)
 	})).Retry(retry).Timeout(timeout).Undo(by(c.Dismiss), undo...)

@@ -37,7 +37,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer outside.close()
-	sg, err := payment(outside.client, outside.timeout, cfg.stepDelay)
+	sagas, err := everyVersion(outside.client, outside.timeout, cfg.stepDelay)
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,13 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	if err := e.Register(sg); err != nil {
-		return err
+	starts := sagas[slices.Index(versions, cfg.version)]
+	for _, sg := range sagas { // also what orders in flight are on
+		if err := e.Register(sg); err != nil {
+			return err
+		}
 	}
-	parked, err := work(ctx, cfg, e, sg)
+	parked, err := work(ctx, cfg, e, starts)
 	if err != nil {
 		return err
 	}

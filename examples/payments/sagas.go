@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/internal/otelenv"
 	"github.com/clewdev/clew/lambdahost"
 	"github.com/clewdev/clew/lambdahost/awsenv"
@@ -27,15 +28,19 @@ func sagasFunction(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", urlVar, err)
 	}
-	sg, err := payment(client, deployedTimeout, 0)
+	sagas, err := everyVersion(client, deployedTimeout, 0)
 	if err != nil {
 		return err
+	}
+	var defs []durable.Registrable
+	for _, sg := range sagas { // the newest one last
+		defs = append(defs, sg)
 	}
 	env, err := otelenv.Start(ctx, service)
 	if err != nil {
 		return err
 	}
-	opts, err := awsenv.Options(ctx, sg)
+	opts, err := awsenv.Options(ctx, defs...)
 	if err != nil {
 		return err
 	}
