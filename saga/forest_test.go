@@ -52,7 +52,6 @@ func TestForest(t *testing.T) {
 // tree is a saga that chance has put together.
 type tree struct {
 	nodes       []*twig
-	together    bool // some groups are undone together
 	independent bool
 	deadline    bool
 }
@@ -365,9 +364,11 @@ func (g *grove) forward(c context.Context, n *twig, key string, asks func() erro
 		if err := g.p.Do(key, n.name, ""); err != nil {
 			return "", err
 		}
+		g.mu.Lock()
 		if slices.Contains(g.undone, n.name) {
 			g.fault("%s acts after its undo", n.name)
 		}
+		g.mu.Unlock()
 	}
 	if err := asks(); err != nil {
 		return "", err
@@ -383,7 +384,9 @@ func (g *grove) forward(c context.Context, n *twig, key string, asks func() erro
 		return "", g.die()
 	case evCancelled, evStopped:
 		if err := ignore(g.e.Cancel(context.WithoutCancel(c), "o1", "customer", "no more")); err != nil {
+			g.mu.Lock()
 			g.fault("cancel: %v", err)
+			g.mu.Unlock()
 		}
 		if ev == evStopped {
 			return "", errors.New("stopped")
@@ -394,9 +397,11 @@ func (g *grove) forward(c context.Context, n *twig, key string, asks func() erro
 
 func (g *grove) verify(c saga.Context, n *twig) (saga.Verdict[string], error) {
 	ev, _ := g.enter("verify " + n.name)
+	g.mu.Lock()
 	if g.busy[n.name] > 0 {
 		g.fault("%s is verified while it runs", n.name)
 	}
+	g.mu.Unlock()
 	switch {
 	case ev == evCrashBefore || ev == evCrashAfter:
 		return saga.Verdict[string]{}, g.die()
@@ -432,8 +437,11 @@ func (g *grove) undo(c saga.UndoContext, n *twig, m saga.Maybe[string]) error {
 	}
 	g.mu.Unlock()
 	time.Sleep(time.Second)
+	g.mu.Lock()
+	gone := g.life != life
+	g.mu.Unlock()
 	switch {
-	case g.life != life:
+	case gone:
 		return errGone
 	case ev == evCrashBefore:
 		return g.die()

@@ -89,8 +89,8 @@ func TestUndoThatPanicsIsStuck(t *testing.T) {
 	}, func(r *ran) {
 		r.parked(durable.ParkPanic)
 		r.is("rejected/stuck", "authorize+reserve", "")
-		if !r.head.Park.Stuck {
-			t.Error("the park does not say that it is stuck")
+		if !r.head.Park.Stuck || r.head.Detail != "rejected/stuck" { // as it is stored, for lists
+			t.Errorf("the park says stuck %v, the head %s", r.head.Park.Stuck, r.head.Detail)
 		}
 		r.act(durable.Decision{Verb: durable.VerbResume}) // as wrong as before
 		r.is("rejected/stuck", "authorize+reserve", "")

@@ -40,7 +40,7 @@ func (t *tool) planOne(ctx context.Context, id string) error {
 		return fmt.Errorf("%s: %w", id, err)
 	}
 	if !isSaga(&rec.Head) {
-		return fmt.Errorf("%s: %s@%s is no saga: there are no undos to plan", id, rec.Definition, rec.Version)
+		return fmt.Errorf("%s: %s@%s is no saga that is declared: there is no plan, and if its code keeps undos on a saga.Stack, only the code knows them", id, rec.Definition, rec.Version)
 	}
 	return t.printPlan(saga.PlanOf(rec))
 }
