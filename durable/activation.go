@@ -56,6 +56,7 @@ type activation struct {
 	leftHead *Head         // how it left the execution
 	noTime   string        // why a step was not started here for lack of time
 	moved    bool          // it has recorded something, suspensions apart
+	since    time.Time     // when it began
 	bg       sync.WaitGroup
 	done     chan struct{} // closed when everything of it has returned
 	gone     chan struct{} // of one that was born here: closed when the engine knows that too
@@ -92,7 +93,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 func (e *Engine) newActivation(def *definition, id Identity, owner string) *activation {
 	return &activation{
-		eng: e, def: def, id: id, owner: owner,
+		eng: e, def: def, id: id, owner: owner, since: now(),
 		token: make(chan struct{}, 1), journal: newJournal(),
 		over: make(chan struct{}), done: make(chan struct{}),
 		strands: map[*strand]struct{}{}, stir: make(chan struct{}, 1), looked: now(), ctx: e.bodies,

@@ -54,7 +54,9 @@ func (s *stepRun) settleLost() {
 // attempt runs the next attempt.
 func (s *stepRun) attempt() {
 	first := !s.begun()
+	s.beginsHere()
 	s.joinDeaf()
+	s.beginsHere() // that may have taken long
 	err := s.start()
 	if err == nil {
 		err = s.keepFresh()
@@ -135,6 +137,7 @@ func (s *stepRun) start() error {
 		return s.c.st.commit(write{status: StatusRunning})
 	}
 	for {
+		s.beginsHere() // what was refused took its time
 		a.mu.Lock()
 		if s.c.reached() != nil {
 			s.recordCancelled()

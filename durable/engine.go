@@ -152,6 +152,7 @@ type Engine struct {
 	store Store
 	opts  Options
 	id    string
+	made  time.Time
 	count atomic.Int64
 
 	slots     chan struct{} // one per execution that runs code
@@ -191,7 +192,7 @@ func New(store Store, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		store: store, opts: opts, id: newID(),
+		store: store, opts: opts, id: newID(), made: now(),
 		slots: make(chan struct{}, opts.Concurrency), aloneTurn: make(chan struct{}, 1),
 		hot: make(chan struct{}, opts.MaxHot), draining: make(chan struct{}), retime: make(chan struct{}, 1),
 		defs: map[string]*definition{}, active: map[string]*activation{}, watched: map[string]*watch{}, skip: map[string]time.Time{}, reach: min(opts.Concurrency, firstReach),

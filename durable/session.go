@@ -15,9 +15,10 @@ import (
 // ends, or when the time comes that Options.Until and Options.Reserve say. An
 // engine has one Session, or one Run.
 //
-// ErrStillRunning, with the error of do if there is one, means that code has
-// not returned in time: the host must end its process, or that code goes on
-// behind the back of what comes next.
+// ErrStillRunning, instead of do's error, means that code has not returned in
+// time, a quarter of a second before Options.Until with the default Reserve: the
+// host must end its process, or that code goes on behind the back of what comes
+// next.
 func (e *Engine) Session(ctx context.Context, do func(ctx context.Context) error) error {
 	if err := e.enter(); err != nil {
 		return err
@@ -220,11 +221,13 @@ func (e *Engine) hasTime(d time.Duration) bool {
 }
 
 // short notes that the strand's step has found too little time left here, and
-// ends the strand.
+// ends the strand. If the step would have found it in an activation that begins
+// with its host, as the next one may, that says nothing about hosts.
 func (st *strand) short(step string, need time.Duration) {
 	a := st.a
+	late := a.since.Sub(a.eng.made)
 	a.mu.Lock()
-	if a.noTime == "" {
+	if a.noTime == "" && !a.eng.hasTime(need-late) {
 		a.noTime = fmt.Sprintf("step %q may take %v, and this host had %v left", step, need, max(a.eng.quiet().Sub(now()), 0).Round(time.Millisecond))
 	}
 	a.mu.Unlock()

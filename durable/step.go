@@ -231,12 +231,16 @@ func (s *stepRun) advance() (done bool) {
 		return true
 	}
 	s.a.mu.Unlock()
+	s.attempt()
+	return false
+}
+
+// beginsHere ends the strand unless the next attempt may start here, now.
+func (s *stepRun) beginsHere() {
 	s.c.st.giveWay()
 	if !s.a.eng.hasTime(s.o.timeout) {
 		s.c.st.short(s.path, s.o.timeout)
 	}
-	s.attempt()
-	return false
 }
 
 // reachedNow returns why the step must not go on, or nil. a.mu is held.

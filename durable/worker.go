@@ -312,6 +312,7 @@ func (e *Engine) claim(def *definition, id string) (*activation, error) {
 		e.mu.Unlock()
 		var a *activation
 		if a, err = e.resume(def, rec); err == nil {
+			a.since = at // a claim that takes long is no delay by others
 			return a, nil
 		}
 		e.parkUnreadable(def, rec, err)
