@@ -217,7 +217,7 @@ func (h *Host) engine(store durable.Store, until time.Time, concurrency int) (*d
 		opts.Reserve = min(opts.Reserve, time.Until(until)/4)
 	}
 	if !h.opts.Unpinned {
-		opts.Host = h.opts.Version
+		opts.Host = *h.pinned()
 	}
 	e, err := durable.New(store, opts)
 	if err == nil {

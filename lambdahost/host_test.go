@@ -135,7 +135,7 @@ func TestStart(t *testing.T) {
 		if got := c.must(h, `{"clew": "start", "definition": "waits", "id": "a", "input": 1, "tags": {"k": "v"}, "retention": "1h"}`); !strings.Contains(got, `"status":"suspended"`) || !strings.Contains(got, `"due":"`) {
 			t.Errorf("got %s, want suspended, due in a minute", got)
 		}
-		if rec := c.load("a"); rec.Tags["k"] != "v" || rec.Retention != time.Hour || durable.HostOf(rec.Owner) != "7" {
+		if rec := c.load("a"); rec.Tags["k"] != "v" || rec.Retention != time.Hour || durable.HostOf(rec.Owner) != pinOf("fn", "7") {
 			t.Errorf("got tags %v, retention %v, owner %s", rec.Tags, rec.Retention, rec.Owner)
 		}
 		if got := status(t, c.must(h, `{"clew": "start", "definition": "waits", "id": "b", "input": 0, "async": true}`)); got != "pending" {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
@@ -24,7 +23,7 @@ type resume struct {
 	Definition string    `json:"definition,omitempty"`
 	Version    string    `json:"version,omitempty"`
 	At         time.Time `json:"at,omitzero"`    // when it is due
-	Pin        *string   `json:"pin,omitempty"`  // version of the function that has it; nil is unknown, "" none
+	Pin        *string   `json:"pin,omitempty"`  // host that has it; nil is unknown, "" none
 	Hops       int       `json:"hops,omitempty"` // invocations so far that woke each other
 }
 
@@ -35,36 +34,54 @@ func (r *resume) check(payload []byte) (job, error) {
 	return r, nil
 }
 
-// nap is how early a wake-up may be to wait for its time here.
-const nap = time.Second
+const (
+	// nap is how early a wake-up may be to wait for its time here.
+	nap = time.Second
+	// stale is after how long a wake-up's word on who has the execution is not
+	// taken any more: somebody else may have it by now.
+	stale = time.Minute
+)
 
 func (r *resume) do(ctx context.Context, v *visit, e *durable.Engine) ([]byte, error) {
-	early := time.Until(r.At)
-	if early > nap {
-		v.wake(r, r.At)
-		return r.skipped("it is not due yet")
+	if why := r.punctual(ctx, v, r.At); why != "" {
+		return r.skipped(why)
 	}
-	if early > 0 {
-		select {
-		case <-time.After(early):
-		case <-ctx.Done():
-			v.wake(r, r.At)
-			return r.skipped("this invocation ends before it is due")
-		}
-	}
-	if r.Definition == "" || r.Pin == nil && !v.h.opts.Unpinned {
+	if r.Definition == "" || r.Pin == nil && !v.h.opts.Unpinned || r.Pin != nil && *r.Pin != "" && time.Since(r.At) > stale {
 		if why, err := r.find(ctx, v); err != nil || why != "" {
 			return r.skippedOr(why, err)
 		}
 	}
-	if r.foreign(v.h) {
-		if gone, err := r.forward(ctx, v.h); err != nil || !gone {
-			return r.skippedOr("it is handed to version "+*r.Pin+" of the function", err)
+	if version := r.foreign(v.h); version != "" {
+		if gone, err := r.forward(ctx, v.h, version); err != nil || !gone {
+			return r.skippedOr("it is handed to version "+version+" of the function", err)
 		}
 		v.h.log.Warn("the version of the function that had an execution is gone: going on here",
-			"execution", r.ID, "pinned", *r.Pin, "version", v.h.opts.Version)
+			"execution", r.ID, "pinned", version, "version", v.h.opts.Version)
 	}
 	return r.run(ctx, v, e)
+}
+
+// punctual returns once the execution is due, if it will be in a moment. Else it
+// has it woken again, and tells why nothing is done now.
+func (r *resume) punctual(ctx context.Context, v *visit, due time.Time) (why string) {
+	// A store may keep whole milliseconds, and rounds up then.
+	early := time.Until(due.Add(time.Millisecond - 1).Truncate(time.Millisecond))
+	switch {
+	case early <= 0:
+		return ""
+	case early > nap:
+		v.wake(r, due)
+		return "it is not due yet"
+	}
+	timer := time.NewTimer(early)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ""
+	case <-ctx.Done():
+		v.wake(r, due)
+		return "this invocation ends before it is due"
+	}
 }
 
 // run claims and runs the execution.
@@ -82,6 +99,8 @@ func (r *resume) run(ctx context.Context, v *visit, e *durable.Engine) ([]byte, 
 	case errors.Is(err, durable.ErrHostGone):
 		v.wake(r, time.Now())
 		return r.skipped(err.Error())
+	case errors.Is(err, durable.ErrUnknownDefinition) && r.Pin != nil && v.h.elsewhere(*r.Pin):
+		return r.skipped("another function has it, and this one does not know its definition")
 	case errors.Is(err, durable.ErrUnknownDefinition):
 		v.h.emitMetrics(metric{"Unserved", "Count", 1})
 		return nil, fmt.Errorf("%w: register that version too, or run a worker that has it; the execution stays due", err)
@@ -112,11 +131,11 @@ func (r *resume) find(ctx context.Context, v *visit) (why string, err error) {
 		return "", fmt.Errorf("lambdahost: resume %q: %w", r.ID, err)
 	case rec.Due.IsZero():
 		return "it is " + rec.Status.String() + ", and not due", nil
-	case rec.Due.After(time.Now().Add(nap)):
-		if rec.Status != durable.StatusRunning {
-			v.wake(r, rec.Due)
-		}
-		return "it is " + rec.Status.String() + ", and due at " + rec.Due.Format(time.RFC3339), nil
+	case rec.Status == durable.StatusRunning && rec.Due.After(time.Now().Add(nap)):
+		return "it is running, and its lease ends at " + rec.Due.Format(time.RFC3339), nil
+	}
+	if why := r.punctual(ctx, v, rec.Due); why != "" {
+		return "it is " + rec.Status.String() + ", and due at " + rec.Due.Format(time.RFC3339) + ": " + why, nil
 	}
 	host := durable.HostOf(rec.Owner)
 	for i := range rec.Inbox {
@@ -131,16 +150,11 @@ func (r *resume) find(ctx context.Context, v *visit) (why string, err error) {
 	return "", nil
 }
 
-// foreign tells whether another version of the function has the execution.
-func (r *resume) foreign(h *Host) bool {
-	return !h.opts.Unpinned && r.Pin != nil && *r.Pin != "" && *r.Pin != h.opts.Version
-}
-
 // forward invokes the version of the function that has the execution; gone
 // tells that there is none any more.
-func (r *resume) forward(ctx context.Context, h *Host) (gone bool, err error) {
+func (r *resume) forward(ctx context.Context, h *Host, version string) (gone bool, err error) {
 	if h.opts.Lambda == nil {
-		return false, fmt.Errorf("lambdahost: %q is pinned to version %s of the function, and this is %s: set Options.Lambda, or Options.Unpinned", r.ID, *r.Pin, h.opts.Version)
+		return false, fmt.Errorf("lambdahost: %q is pinned to version %s of the function, and this is %s: set Options.Lambda, or Options.Unpinned", r.ID, version, h.opts.Version)
 	}
 	next := *r
 	next.Clew, next.Hops = "resume", r.Hops+1
@@ -149,13 +163,13 @@ func (r *resume) forward(ctx context.Context, h *Host) (gone bool, err error) {
 		return false, err
 	}
 	_, err = h.opts.Lambda.Invoke(ctx, &lambda.InvokeInput{
-		FunctionName: &h.opts.Function, Qualifier: r.Pin, InvocationType: types.InvocationTypeEvent, Payload: payload,
+		FunctionName: &h.opts.Function, Qualifier: &version, InvocationType: types.InvocationTypeEvent, Payload: payload,
 	})
 	if missing := (*types.ResourceNotFoundException)(nil); errors.As(err, &missing) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("lambdahost: handing %q to version %s of %s: %w", r.ID, *r.Pin, h.opts.Function, err)
+		return false, fmt.Errorf("lambdahost: handing %q to version %s of %s: %w", r.ID, version, h.opts.Function, err)
 	}
 	return false, nil
 }
@@ -205,12 +219,4 @@ func decodeBody(body string) (job, error) {
 		return nil, refuse([]byte(body), "the message is none of the host's: want a JSON object with the field clew")
 	}
 	return decodeOwn(*s.Clew, []byte(body))
-}
-
-// pinned is the pin that wake-ups from here carry.
-func (h *Host) pinned() *string {
-	if h.opts.Unpinned {
-		return aws.String("")
-	}
-	return &h.opts.Version
 }

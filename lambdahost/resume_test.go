@@ -39,7 +39,7 @@ func TestWakeUps(t *testing.T) {
 			if err := json.Unmarshal([]byte(m.body), &r); err != nil {
 				t.Fatal(err)
 			}
-			if r.ID != "x" || r.Definition != "waits" || r.Version != "1" || *r.Pin != "7" || r.Hops != 1 || time.Now() != at {
+			if r.ID != "x" || r.Definition != "waits" || r.Version != "1" || *r.Pin != pinOf("fn", "7") || r.Hops != 1 || time.Now() != at {
 				t.Errorf("a wait of %v: got %s", d.wait, m.body)
 			}
 		}
@@ -104,7 +104,7 @@ func TestPins(t *testing.T) {
 			}
 		}
 		handed := c.invoked["7"]
-		if !strings.Contains(handed, `"pin":"7"`) || !strings.Contains(handed, `"hops":1`) {
+		if !strings.Contains(handed, `"pin":"`+pinOf("fn", "7")+`"`) || !strings.Contains(handed, `"hops":1`) {
 			t.Errorf("got %s, want a resume for version 7", handed)
 		}
 		if got := status(t, c.must(old, handed)); got != "suspended" {
@@ -119,7 +119,7 @@ func TestPins(t *testing.T) {
 		}
 		// Once there is no version 7 any more, this one takes it.
 		c.gone = true
-		if got := status(t, c.must(new, m.body)); got != "suspended" || durable.HostOf(c.load("x").Owner) != "8" {
+		if got := status(t, c.must(new, m.body)); got != "suspended" || durable.HostOf(c.load("x").Owner) != pinOf("fn", "8") {
 			t.Errorf("version 7 gone: got %s, owner %s, want it to go on in 8", got, c.load("x").Owner)
 		}
 	})
