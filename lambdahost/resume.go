@@ -181,8 +181,11 @@ func (v *visit) batch(ctx context.Context, ev *events.SQSEvent) ([]byte, error) 
 	jobs := make([]job, len(ev.Records))
 	for i := range ev.Records {
 		jobs[i], failed[i] = decodeBody(ev.Records[i].Body)
-		if r, ok := jobs[i].(*resume); ok {
-			v.hops = max(v.hops, r.Hops)
+		switch j := jobs[i].(type) {
+		case *resume:
+			v.hops = max(v.hops, j.Hops)
+		case *completion:
+			j.from = "message " + ev.Records[i].MessageId
 		}
 	}
 	err := v.session(ctx, max(len(jobs), 1), func(ctx context.Context, e *durable.Engine) error {
@@ -203,6 +206,10 @@ func (v *visit) batch(ctx context.Context, ev *events.SQSEvent) ([]byte, error) 
 	for i, err := range failed {
 		if r, ok := jobs[i].(*resume); ok && err == nil && unsent[r.ID] {
 			err = fmt.Errorf("lambdahost: the wake-up of %q could not be queued", r.ID)
+		}
+		if c, ok := jobs[i].(*completion); ok && err != nil && c.moot(err) {
+			v.h.log.InfoContext(ctx, "heartbeat came too late", "message", ev.Records[i].MessageId, "error", err)
+			continue
 		}
 		if err != nil {
 			v.h.log.ErrorContext(ctx, "message failed", "message", ev.Records[i].MessageId, "received", ev.Records[i].Attributes["ApproximateReceiveCount"], "error", err)

@@ -3,8 +3,9 @@ package lambdahost
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/clewdev/clew/durable"
 )
@@ -24,6 +25,10 @@ func only(j job) action {
 			v.hops = j.Hops
 		case *sweep:
 			most = sweptAtOnce
+		case *completion:
+			if lc, ok := lambdacontext.FromContext(ctx); ok {
+				j.from = "request " + lc.AwsRequestID
+			}
 		}
 		err := v.session(ctx, most, func(ctx context.Context, e *durable.Engine) error {
 			out, err := j.do(ctx, v, e)
@@ -94,41 +99,4 @@ func (s *start) do(ctx context.Context, v *visit, e *durable.Engine) ([]byte, er
 		return nil, err
 	}
 	return outcomeOf(left)
-}
-
-// completion completes a callback, or says that somebody works on it.
-type completion struct {
-	Clew   string          `json:"clew"`
-	ID     string          `json:"id"`
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *struct {
-		Message string `json:"message"`
-	} `json:"error,omitempty"`
-	Heartbeat bool `json:"heartbeat,omitempty"`
-}
-
-func (c *completion) check(payload []byte) (job, error) {
-	given := 0
-	for _, is := range []bool{c.Result != nil, c.Error != nil, c.Heartbeat} {
-		if is {
-			given++
-		}
-	}
-	if c.ID == "" || given != 1 {
-		return nil, refuse(payload, "the completion of a callback needs an id, and one of result, error and heartbeat")
-	}
-	return c, nil
-}
-
-func (c *completion) do(ctx context.Context, _ *visit, e *durable.Engine) ([]byte, error) {
-	var err error
-	switch {
-	case c.Heartbeat:
-		err = e.HeartbeatCallback(ctx, c.ID)
-	case c.Error != nil:
-		err = e.FailCallback(ctx, c.ID, fmt.Errorf("%s", c.Error.Message))
-	default:
-		err = e.CompleteCallback(ctx, c.ID, c.Result)
-	}
-	return []byte("{}"), err
 }

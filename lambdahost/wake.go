@@ -81,6 +81,10 @@ func (s *waking) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt
 }
 
 func (s *waking) Deliver(ctx context.Context, d *durable.Delivery) error {
+	if nonce, ok := ctx.Value(nonceKey{}).(string); ok {
+		own := *d
+		own.Nonce, d = nonce, &own
+	}
 	err := s.Store.Deliver(ctx, d)
 	if err == nil && d.Kind != durable.DeliverHeartbeat {
 		s.v.wake(&resume{ID: d.ID}, time.Now()) // who has it, and whether it is due, the head says
