@@ -46,7 +46,7 @@ func TestCompletionsAgain(t *testing.T) {
 		if got := failures(t, c.must(h, other)); fmt.Sprint(got) != "[m1]" {
 			t.Errorf("another message after the end: got failures %v, want it to fail", got)
 		}
-		beat := batchOf(`{"clew": "sweep"}`, `{"clew": "callback", "id": "` + a + `", "heartbeat": true}`)
+		beat := batchOf(`{"clew": "sweep"}`, `{"clew": "callback", "id": "`+a+`", "heartbeat": true}`)
 		if got := failures(t, c.must(h, beat)); len(got) > 0 {
 			t.Errorf("a heartbeat after the end: got failures %v, want none", got)
 		}

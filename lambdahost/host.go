@@ -209,13 +209,20 @@ func (h *Host) open(ctx context.Context) (durable.Store, error) {
 	return h.store, nil
 }
 
+// reserve is what an invocation that ends at until keeps back. It is used up from
+// front to back: until seven eighths of it code may return, another half of what
+// is left is for wake-ups, and the rest for telemetry and the answer.
+func (h *Host) reserve(until time.Time) time.Duration {
+	if until.IsZero() {
+		return h.opts.Reserve
+	}
+	return max(min(h.opts.Reserve, time.Until(until)/4), 1)
+}
+
 // engine returns an engine for one invocation that ends at until.
 func (h *Host) engine(store durable.Store, until time.Time, concurrency int) (*durable.Engine, error) {
 	opts := h.opts.Engine
-	opts.Until, opts.Reserve, opts.HotWait, opts.Concurrency = until, h.opts.Reserve, h.opts.HotWait, concurrency
-	if !until.IsZero() {
-		opts.Reserve = min(opts.Reserve, time.Until(until)/4)
-	}
+	opts.Until, opts.Reserve, opts.HotWait, opts.Concurrency = until, h.reserve(until), h.opts.HotWait, concurrency
 	if !h.opts.Unpinned {
 		opts.Host = *h.pinned()
 	}

@@ -31,7 +31,7 @@ func (h *Host) visit(ctx context.Context, store durable.Store) *visit {
 		until = time.Now().Add(fallback)
 	}
 	v := &visit{h: h, until: until}
-	v.mail = newMail(h, until)
+	v.mail = newMail(h, until.Add(-h.reserve(until)/16))
 	v.store = &waking{Store: store, v: v, known: map[string]durable.Identity{}}
 	return v
 }
@@ -47,6 +47,7 @@ func (v *visit) session(ctx context.Context, most int, do func(ctx context.Conte
 	if errors.Is(err, durable.ErrStillRunning) {
 		// This sandbox would be frozen with code of this invocation in it, which
 		// would go on in the next.
+		v.mail.close() // what others have handed over
 		v.h.log.Error("code of this invocation does not return although its context has ended: the process exits", "version", v.h.opts.Version)
 		v.h.exit(1)
 	}

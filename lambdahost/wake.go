@@ -104,7 +104,12 @@ func (v *visit) wake(r *resume, at time.Time) {
 	v.mail.send(&next, delay)
 }
 
-// mail sends wake-ups, several at a time.
+// sendFor bounds one request to the queue: a connection may have died while the
+// sandbox was frozen.
+const sendFor = 2 * time.Second
+
+// mail sends wake-ups, several at a time, until a time before the invocation's
+// deadline: a queue that does not answer must not take the answer along.
 type mail struct {
 	h     *Host
 	until time.Time
@@ -212,6 +217,8 @@ func (m *mail) try(ctx context.Context, batch []letter) (failed []letter, err er
 	for i, l := range batch {
 		in.Entries = append(in.Entries, types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &l.body, DelaySeconds: l.delay})
 	}
+	ctx, cancel := context.WithTimeout(ctx, sendFor)
+	defer cancel()
 	out, err := m.h.opts.SQS.SendMessageBatch(ctx, in)
 	if err != nil {
 		return batch, err
