@@ -2,8 +2,10 @@ package lambdahost
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,7 +45,8 @@ type shape struct {
 		EventSource string `json:"eventSource"`
 	} `json:"Records"`
 	RequestContext *struct {
-		HTTP *struct {
+		Stage string `json:"stage"`
+		HTTP  *struct {
 			Method string `json:"method"`
 		} `json:"http"`
 	} `json:"requestContext"`
@@ -57,6 +60,9 @@ const known = "want {\"clew\": \"start\"}, \"resume\", \"sweep\" or \"callback\"
 func decode(payload []byte) (action, error) {
 	var s shape
 	if err := json.Unmarshal(payload, &s); err != nil {
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+			return nil, refuse(payload, "the event's field %s is a %s; %s", wrong.Field, wrong.Value, known)
+		}
 		return nil, refuse(payload, "the event is no JSON object (%v); %s", err, known)
 	}
 	switch {
@@ -73,6 +79,7 @@ func decode(payload []byte) (action, error) {
 		if err := json.Unmarshal(payload, &ev); err != nil {
 			return nil, refuse(payload, "the HTTP event: %v", err)
 		}
+		ev.RawPath = inStage(ev.RawPath, s.RequestContext.Stage)
 		return func(ctx context.Context, v *visit) ([]byte, error) { return v.http(ctx, &ev) }, nil
 	case s.DetailType != nil && *s.DetailType == "Scheduled Event" || s.Source == "aws.scheduler":
 		return only(&sweep{}), nil
@@ -81,6 +88,18 @@ func decode(payload []byte) (action, error) {
 	_ = json.Unmarshal(payload, &fields) // it is an object
 	return nil, refuse(payload, "the event is none that is known, with the fields %s; %s",
 		strings.Join(slices.Sorted(maps.Keys(fields)), ", "), known)
+}
+
+// inStage is a path without the stage of an HTTP API, which an event has in front
+// of it unless it is the default one.
+func inStage(path, stage string) string {
+	if stage == "" || stage == "$default" {
+		return path
+	}
+	if rest, ok := strings.CutPrefix(path, "/"+stage); ok && (rest == "" || rest[0] == '/') {
+		return cmp.Or(rest, "/")
+	}
+	return path
 }
 
 // decodeOwn decodes an event in the host's own form.
@@ -134,7 +153,14 @@ type Outcome struct {
 	Result     json.RawMessage `json:"result,omitempty"`
 	Error      *durable.Error  `json:"error,omitempty"`
 	Park       *durable.Park   `json:"park,omitempty"`
+	// TooLarge: the result, or the error's data, is left out, because it does not
+	// fit into an answer of Lambda. The store has it.
+	TooLarge bool `json:"tooLarge,omitempty"`
 }
+
+// maxAnswer is the size of an answer that Lambda takes for certain: its limit is
+// 6 MB, and a larger one fails the invocation after all was done.
+const maxAnswer = 5 << 20
 
 func outcomeOf(h *durable.Head) ([]byte, error) {
 	o := &Outcome{ID: h.ID, Definition: h.Definition, Version: h.Version, Status: h.Status.String(), Detail: h.Detail, Error: h.Error, Result: h.Result}
@@ -143,6 +169,14 @@ func outcomeOf(h *durable.Head) ([]byte, error) {
 	}
 	if !h.Due.IsZero() && (h.Status == durable.StatusSuspended || h.Status == durable.StatusPending) {
 		o.Due = &h.Due
+	}
+	out, err := json.Marshal(o)
+	if err != nil || len(out) <= maxAnswer {
+		return out, err
+	}
+	o.TooLarge, o.Result = true, nil
+	if e := h.Error; e != nil {
+		o.Error = &durable.Error{Type: e.Type, Code: e.Code, Message: e.Message[:min(len(e.Message), maxAnswer/8)]} // a byte may take six
 	}
 	return json.Marshal(o)
 }

@@ -41,6 +41,10 @@ func TestEventsThatAreNone(t *testing.T) {
 			{`hello`, "no JSON"},
 			{`[]`, "no JSON object"},
 			{`{}`, "none that is known"},
+			{`{"clew": 5}`, "field clew is a number"},
+			{`{"Records": {"eventSource": "aws:sqs"}}`, "field Records is a object"},
+			{`{"clew": null, "source": "x"}`, "none that is known"},
+			{`{"clew": "sweep"} {}`, "no JSON"},
 			{`{"foo": 1, "bar": 2}`, "fields bar, foo"},
 			{`{"clew": "stop"}`, `"stop"`},
 			{`{"clew": "start", "id": "x", "input": 1}`, "definition"},
@@ -73,8 +77,8 @@ func TestEventsThatAreNone(t *testing.T) {
 				t.Errorf("%s: got %v, want %v", e.payload, err, e.want)
 			}
 		}
-		if got := strings.Count(c.logs.String(), "invocation failed"); got != 19 {
-			t.Errorf("got %d failures in the log, want 19", got)
+		if got := strings.Count(c.logs.String(), "invocation failed"); got != 23 {
+			t.Errorf("got %d failures in the log, want 23", got)
 		}
 		if got := status(t, c.must(h, `{"clew": "start", "definition": "waits", "id": "x", "input": 0}`)); got != "succeeded" {
 			t.Errorf("after all that: got %s, want succeeded", got)

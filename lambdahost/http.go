@@ -94,7 +94,7 @@ var errBody = errors.New("the body is no JSON of the form that is wanted")
 func statusOf(err error) int {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.Is(err, errBody):
+	case errors.Is(err, errBody), errors.Is(err, durable.ErrInvalid):
 		return http.StatusBadRequest
 	case errors.As(err, &tooLarge), errors.Is(err, durable.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge

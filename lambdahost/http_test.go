@@ -131,3 +131,28 @@ func TestHTTPThatIsNone(t *testing.T) {
 		t.Errorf("without a handler: got %s, want 404", out)
 	}
 }
+
+// TestStages: an HTTP API with a stage of its own has it in front of the path.
+func TestStages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t)
+		h := c.host("7", func(o *Options) {
+			o.HTTP = func(*durable.Engine) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "got ", r.URL.Path) })
+			}
+		}, waits(time.Hour))
+		for _, e := range []struct{ stage, path, want string }{
+			{"prod", "/prod/page", "got /page"},
+			{"prod", "/prod", "got /"},
+			{"prod", "/products", "got /products"},
+			{"prod", "/page", "got /page"}, // by a domain of its own
+			{"prod", "/prod/callbacks/x/heartbeat", "not a callback ID"},
+			{"$default", "/prod/page", "got /prod/page"},
+		} {
+			got := c.must(h, `{"rawPath": "`+e.path+`", "requestContext": {"stage": "`+e.stage+`", "http": {"method": "POST"}}}`)
+			if !strings.Contains(got, e.want) {
+				t.Errorf("stage %s, path %s: got %s, want %q", e.stage, e.path, got, e.want)
+			}
+		}
+	})
+}

@@ -24,6 +24,9 @@ func Serve(ctx context.Context, h http.Handler, ev *events.LambdaFunctionURLRequ
 	}
 	w := &writer{header: http.Header{}}
 	h.ServeHTTP(w, r)
+	if r.Method == http.MethodHead {
+		w.body.Reset()
+	}
 	return w.response(), nil
 }
 
@@ -70,7 +73,7 @@ type writer struct {
 func (w *writer) Header() http.Header { return w.header }
 
 func (w *writer) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= http.StatusOK { // those before it announce one, which there is no way to do here
 		w.status, w.sent = status, maps.Clone(w.header)
 	}
 }

@@ -27,6 +27,11 @@ func TestServe(t *testing.T) {
 		fmt.Fprint(w, r.Host, " ", r.PathValue("id"), " ", r.FormValue("q"), " ", string(body), " ", c.Value, " ", r.RemoteAddr, " ", err)
 	})
 	mux.HandleFunc("GET /raw", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("\x89PNG\r\n\x1a\n\xff")) })
+	mux.HandleFunc("GET /early", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, "no")
+	})
 	mux.HandleFunc("GET /nothing", func(http.ResponseWriter, *http.Request) {})
 	for _, c := range []struct{ event, want string }{
 		{`{"version":"2.0","rawPath":"/hires/a%2Fb","rawQueryString":"q=1%202","cookies":["a=1","b=2"],"headers":{"x-own":"x","host":"h.example"},
@@ -34,6 +39,10 @@ func TestServe(t *testing.T) {
 			`{"statusCode":202,"headers":{"X-Got":"x"},"body":"h.example a/b 1 2 hi 2 10.0.0.1 \u003cnil\u003e","isBase64Encoded":false,"cookies":["seen=1","too=2"]}`},
 		{`{"rawPath":"/raw","requestContext":{"http":{"method":"GET"}}}`,
 			`{"statusCode":200,"headers":{"Content-Type":"image/png"},"body":"iVBORw0KGgr/","isBase64Encoded":true,"cookies":null}`},
+		{`{"rawPath":"/raw","requestContext":{"http":{"method":"HEAD"}}}`,
+			`{"statusCode":200,"headers":{"Content-Type":"image/png"},"body":"","isBase64Encoded":false,"cookies":null}`},
+		{`{"rawPath":"/early","requestContext":{"http":{"method":"GET"}}}`,
+			`{"statusCode":404,"headers":{},"body":"no","isBase64Encoded":false,"cookies":null}`},
 		{`{"rawPath":"/nothing","requestContext":{"http":{"method":"GET"}}}`,
 			`{"statusCode":200,"headers":{},"body":"","isBase64Encoded":false,"cookies":null}`},
 	} {
