@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/clewdev/clew/compensate"
@@ -24,8 +23,7 @@ type run struct {
 	stack   compensate.Stack[standing]
 	pivoted bool // the pivot has happened: only forward from here
 	forward Forwards
-	stuck   atomic.Int32 // places that wait for a person while effects stand
-	quiet   bool         // the status is another's to tell
+	quiet   bool // the status is another's to tell
 }
 
 // flow is where code of the run goes along: the saga's own, that of a group's
@@ -269,9 +267,6 @@ func shares(t reflect.Type) bool {
 func (r *run) status(ctx *durable.Context, u Unwind) {
 	if r.quiet {
 		return
-	}
-	if r.stuck.Load() > 0 {
-		u = UnwindStuck
 	}
 	ctx.SetStatus(string(r.forward) + "/" + string(u))
 }

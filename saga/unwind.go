@@ -244,12 +244,10 @@ func (u *unwinding) body(st standing) func(context.Context) (struct{}, error) {
 	})
 }
 
-// park asks a person. What stands while it waits makes the saga stuck, whatever
-// becomes of others in its group meanwhile.
+// park asks a person. What stands while it waits makes the saga stuck; that it
+// stays so whatever others in its group say meanwhile, parked sees to.
 func (r *run) park(ctx *durable.Context, p durable.Park) (durable.Decision, error) {
 	if p.Stuck {
-		r.stuck.Add(1)
-		defer r.stuck.Add(-1)
 		r.status(ctx, UnwindStuck)
 	}
 	d, err := ctx.Park(p.Operation, p)
