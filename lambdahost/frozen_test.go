@@ -111,7 +111,9 @@ func busy(w *world) []durable.Registrable {
 	child := durable.Define("child", "1", func(ctx *durable.Context, n int) (int, error) { return n, step(ctx, "c", 200*time.Millisecond) })
 	all := durable.Define("all", "1", func(ctx *durable.Context, n int) (int, error) {
 		_, err := durable.Parallel(ctx, "p", []durable.Branch[int]{
-			{Run: func(ctx *durable.Context) (int, error) { return 0, step(ctx, "a", time.Duration(min(n, 12))*time.Second) }},
+			{Run: func(ctx *durable.Context) (int, error) {
+				return 0, step(ctx, "a", time.Duration(min(n, 12))*time.Second)
+			}},
 			{Run: func(ctx *durable.Context) (int, error) { return 0, durable.Wait(ctx, "short", 700*time.Millisecond) }},
 			{Run: func(ctx *durable.Context) (int, error) {
 				if n == 0 {
@@ -135,6 +137,20 @@ func busy(w *world) []durable.Registrable {
 		_ = w.call("told that it is parked")
 	}))
 	return []durable.Registrable{child, all}
+}
+
+// bubble is the stacks of the goroutines of the bubble that it is called in.
+func bubble() (stacks []string) {
+	buf := make([]byte, 1<<22)
+	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	_, mine, _ := strings.Cut(all[0], "synctest bubble ") // its own comes first
+	mine, _, _ = strings.Cut(mine, "]")
+	for _, stack := range all {
+		if first, _, _ := strings.Cut(stack, "\n"); strings.HasSuffix(first, "synctest bubble "+mine+"]:") {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
 }
 
 // TestFrozen: when an invocation has returned nothing of it is left that would go
@@ -167,7 +183,7 @@ func TestFrozen(t *testing.T) {
 				w := &world{Store: c.store, c: c}
 				c.store = w
 				h := c.host("7", func(o *Options) { o.HotWait, o.SQS, o.Engine.Observer = 0, w, w }, busy(w)...)
-				before := runtime.NumGoroutine()
+				before := len(bubble())
 				if plan.broken > 0 {
 					w.broken = time.Now().Add(plan.broken)
 				}
@@ -181,9 +197,8 @@ func TestFrozen(t *testing.T) {
 				calls := w.calls
 				w.mu.Unlock()
 				synctest.Wait()
-				if after := runtime.NumGoroutine(); after != before {
-					buf := make([]byte, 1<<20)
-					t.Errorf("%d goroutines before the invocation, and %d after it:\n%s", before, after, buf[:runtime.Stack(buf, true)])
+				if after := bubble(); len(after) != before {
+					t.Errorf("%d goroutines before the invocation, and after it:\n%s", before, strings.Join(after, "\n\n"))
 				}
 				if d := time.Since(began); d >= c.timeout || c.exits > 0 {
 					t.Errorf("it took %v, and %d exits", d, c.exits)
