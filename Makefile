@@ -11,8 +11,8 @@ export CLEW_SQS_REQUIRED = 1
 # The same code as TestStore on other servers and with other answers: its race
 # is run once, and these without the detector, under which the SDK takes minutes.
 # So are the requirements on histories, which real time judges, and what runs
-# builds of its own or thousands of sagas.
-UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$|^TestCrashTree$$
+# builds of its own, thousands of sagas, or processes on the local Lambda.
+UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$|^TestCrashTree$$|^TestReal|^TestOnLambda|^TestLambdaAndWorker$$|^TestDeployed
 
 # A module of its own: nobody who uses clew depends on the OpenTelemetry Collector.
 NESTED = internal/otlptest
@@ -20,7 +20,7 @@ NESTED = internal/otlptest
 test: check lint-templates servers
 	@command -v $${CC:-cc} >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang (apt-get install gcc)"; exit 1; }
 	$(GO) test -race -timeout 9m -skip '$(UNRACED)' $$($(GO) list ./... | grep -v -e internal/faultsuite -e internal/conformance)
-	$(GO) test -timeout 5m -run '$(UNRACED)' ./store/dynamo ./saga
+	$(GO) test -timeout 8m -run '$(UNRACED)' ./store/dynamo ./saga ./lambdahost ./examples/...
 	$(GO) test -timeout 5m ./internal/conformance
 	$(GO) test -timeout 5m ./internal/faultsuite
 	cd $(NESTED) && $(GO) test -timeout 8m ./...
