@@ -52,6 +52,10 @@ func TestCompletionsAgain(t *testing.T) {
 		}
 
 		b := cb("b")
+		c.must(h, `{"clew": "callback", "id": "`+b+`", "heartbeat": true}`)
+		if n := c.queued(); n != 0 {
+			t.Errorf("a heartbeat: got %d messages, want none: it wakes nobody", n)
+		}
 		invoke := func(request, result string) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()

@@ -109,7 +109,12 @@ func (o *outside) undo(step string, known bool) {
 // trip is a saga with waits, that ends well or unwinds.
 func trip(t *testing.T, o *outside, well bool) *saga.Saga[int, string] {
 	t.Helper()
-	b := saga.New[int, string]("trip", "1")
+	return tripNamed(t, "trip", o, well)
+}
+
+func tripNamed(t *testing.T, name string, o *outside, well bool) *saga.Saga[int, string] {
+	t.Helper()
+	b := saga.New[int, string](name, "1")
 	step := func(name string) func(saga.Context, int) (string, error) {
 		return func(saga.Context, int) (string, error) { o.do(name); return name, nil }
 	}

@@ -203,6 +203,9 @@ func TestFrozen(t *testing.T) {
 				if d := time.Since(began); d >= c.timeout || c.exits > 0 {
 					t.Errorf("it took %v, and %d exits", d, c.exits)
 				}
+				if d := time.Since(began); plan.stopped > 0 && d > 2*time.Second {
+					t.Errorf("it took %v, want it to drain after SIGTERM", d)
+				}
 				time.Sleep(time.Hour)
 				if w.stray != nil {
 					t.Errorf("after the invocation: %s", strings.Join(w.stray, ", "))

@@ -34,6 +34,9 @@ func TestWakeUps(t *testing.T) {
 				continue
 			}
 			at := c.queue[0].at
+			if got := time.Until(at); got != time.Duration(d.want)*time.Second {
+				t.Errorf("a wait of %v: got a message for in %v, want %d s", d.wait, got, d.want)
+			}
 			m, _ := c.next()
 			var r resume
 			if err := json.Unmarshal([]byte(m.body), &r); err != nil {
@@ -103,14 +106,17 @@ func TestPins(t *testing.T) {
 				t.Fatalf("got %s, want it handed over", got)
 			}
 		}
-		handed := c.invoked["7"]
-		if !strings.Contains(handed, `"pin":"`+pinOf("fn", "7")+`"`) || !strings.Contains(handed, `"hops":1`) {
+		handed := strings.Replace(c.invoked["7"], `"hops":1`, `"hops":5`, 1)
+		if !strings.Contains(handed, `"pin":"`+pinOf("fn", "7")+`"`) || !strings.Contains(handed, `"hops":5`) {
 			t.Errorf("got %s, want a resume for version 7", handed)
 		}
 		if got := status(t, c.must(old, handed)); got != "suspended" {
 			t.Errorf("in version 7: got %s, want suspended", got)
 		}
 		m, _ := c.next()
+		if m.hops != 6 {
+			t.Errorf("got a wake-up after %d hops, want 6: one more than the invocation", m.hops)
+		}
 
 		// Without a way to version 7 it stays.
 		none := c.host("8", func(o *Options) { o.Lambda = nil }, def)
@@ -252,4 +258,21 @@ func TestChains(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestShutdown: a sandbox that is told to end brings what it is given back.
+func TestShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for n := range 50 { // whichever way it goes
+			c := newCloud(t)
+			h := c.host("7", nil, waits(time.Minute))
+			c.must(h, startOf("x", 2))
+			m, _ := c.next()
+			h.stop()
+			out, err := c.event(h, batchOf(m.body))
+			if err == nil && len(failures(t, out)) == 0 && c.queued() == 0 {
+				t.Fatalf("run %d: the message is gone: %s, %v", n, out, c.load("x").Status)
+			}
+		}
+	})
 }

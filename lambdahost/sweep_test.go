@@ -28,10 +28,10 @@ func TestSweep(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		c.must(quiet, startOf("c", 1))
 		// A killed sandbox: a claim whose lease ends in a while.
-		if _, err := c.store.Claim(t.Context(), &durable.Claim{ID: "a", Owner: "dead/1", Now: time.Now().Add(time.Hour), Lease: time.Now().Add(time.Hour + 40*time.Second)}); err != nil {
+		if _, err := c.store.Claim(t.Context(), &durable.Claim{ID: "a", Owner: "dead/1", Now: time.Now().Add(time.Hour), Lease: time.Now().Add(59*time.Minute + 20*time.Second)}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(59 * time.Minute) // b is due in half a minute, c in one, a's lease ends a bit later
+		time.Sleep(59 * time.Minute) // b is due in half a minute, c in one, a's lease ends first
 		got := c.must(h, `{"clew": "sweep"}`)
 		if got != `{"sent":2,"ran":0,"due":0,"parked":1}` || c.queued() != 2 {
 			t.Errorf("ahead of time: got %s and %d messages", got, c.queued())
@@ -62,7 +62,7 @@ func TestSweep(t *testing.T) {
 		if err := json.Unmarshal(bytes.TrimSpace(c.metrics.Bytes()), &line); err != nil {
 			t.Fatalf("%s: %v", c.metrics, err)
 		}
-		if line.Parked != 1 || line.Due != 3 || line.OldestDue != 90 || line.Lateness != 90 || line.Function != "fn" ||
+		if line.Parked != 1 || line.Due != 3 || line.OldestDue != 100 || line.Lateness != 90 || line.Function != "fn" ||
 			len(line.AWS.CloudWatchMetrics) != 1 || line.AWS.CloudWatchMetrics[0].Namespace != "clew" || len(line.AWS.CloudWatchMetrics[0].Metrics) != 5 {
 			t.Errorf("got metrics %s", c.metrics)
 		}
