@@ -404,7 +404,11 @@ func (a *activation) announce() {
 	}
 	switch {
 	case errors.Is(err, ErrInboxFull):
-		w = a.suspension(now().Add(time.Second))
+		a.mu.Lock()
+		pause := time.Second << min(a.journal.short, 6) // it may last: nobody reads the inbox of one that is parked
+		a.mu.Unlock()
+		w = a.suspension(now().Add(pause))
+		w.extra[0].Delay = pause
 	case err != nil && !settled(err) && !errors.Is(err, ErrDelivered):
 		return // this host is ending
 	}

@@ -18,7 +18,7 @@
 // callback, an HTTP request. A wake-up is a message by which the host has itself
 // invoked for an execution that is due. The sweep is the invocation, once a
 // minute, that turns what the store's index says is due into wake-ups. A pin is
-// the published version of the function that had an execution last.
+// the function and its published version that had an execution last.
 //
 // # Events
 //
@@ -37,20 +37,27 @@
 // # Guarantees
 //
 //   - The store's index of what is due is the truth; messages only make haste. A
-//     lost one costs at most the time to the next sweep, a repeated one a claim
-//     that is refused.
+//     lost one costs the time to the next sweep, and where sweeps keep finding the
+//     same at most about three times what it is late already; a repeated one costs
+//     a claim that is refused.
 //   - An attempt starts only if its timeout ends before the invocation's deadline,
 //     less Options.Reserve. What is left is handed over: committed, and queued.
 //   - An invocation returns only after all code that it started has. If a body
 //     does not heed the end of its context the process exits, so that a sandbox
 //     which is thawed later does nothing on behalf of an invocation that is over.
+//   - A message or an asynchronous invocation that completes a callback may come
+//     again: its own repetition is no failure. Another completion is one.
+//   - A queue that does not answer takes no invocation's answer along. The message
+//     of an execution whose next wake-up could not be queued stays in the queue.
 //   - A claim's lease lasts until 5 s after the deadline and costs no heartbeats:
 //     what a killed invocation had is taken up by the sweep after that.
 //   - An execution goes on in the published version of the function that had it
 //     last, unless an operator has acted on it since: then, as after a deploy, the
 //     version that finds it takes it.
-//   - Code that finds no time for its next step parks (durable.ParkNoTime) after
-//     some minutes, rather than wake itself for ever.
+//     What a worker had, or another function over the same table, goes on in any.
+//   - Code whose next step fits into no whole invocation parks
+//     (durable.ParkNoTime) after some minutes, rather than wake itself for ever.
+//     That it only got its turn late does not count.
 //
 // # Caveats
 //
@@ -59,11 +66,18 @@
 // wake-ups are about a second precise up to 15 minutes ahead, and longer ones are
 // as precise, since the sweep sends them when they are near.
 //
+// Functions that share a table find what is due of each other: their metrics of
+// what is due and late are those of the table, and what another one has and this
+// one cannot run is left alone.
+//
 // # Situations and errors
 //
 //	no event that is known                     *EventError
 //	unpublished version ($LATEST)              ErrUnpublished
 //	the table is missing, or may not be used   ErrStoreBroken of package durable, with the remedy
 //	definition or version not registered       ErrUnknownDefinition of package durable
+//	a sweep that did not see or send all       an error, after what it could do, and metrics of that
+//	a result of more than 5 MB                 left out of the Outcome, which says TooLarge
+//	a heartbeat by a message, too late         nothing: logged
 //	a message that fails                       named in batchItemFailures; SQS repeats it, then its DLQ has it
 package lambdahost

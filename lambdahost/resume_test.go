@@ -241,6 +241,9 @@ func TestChains(t *testing.T) {
 						c.must(h, `{"clew": "sweep"}`)
 						continue
 					}
+					if m.hops == 0 {
+						t.Fatal("a message after no hop: the sweep is one too")
+					}
 					if most = max(most, m.hops); !allowed && m.hops >= 16 {
 						t.Fatalf("a message after %d hops: Lambda would drop it", m.hops)
 					}

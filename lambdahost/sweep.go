@@ -114,7 +114,7 @@ func (s *sweep) take(ctx context.Context, v *visit, e *durable.Engine, wg *sync.
 			f.late = max(f.late, age)
 		}
 	}
-	r := &resume{Clew: "resume", ID: due.ID, Definition: d[0], Version: d[1], At: due.At}
+	r := &resume{Clew: "resume", ID: due.ID, Definition: d[0], Version: d[1], At: due.At, Hops: 1}
 	switch {
 	case age < 0 && due.Running: // its owner lives, as far as anybody knows
 	case v.h.opts.Queue != "" && again(due.ID, age, v.h.opts.SweepPeriod):
