@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // receive returns the messages that are there within the time, in whole
@@ -158,4 +160,33 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	t.Logf("%d messages sent, received and deleted in %v", got.Load(), time.Since(start))
+}
+
+// The trace header of a request stays with its messages, alone and in batches:
+// Lambda counts the hops of a chain by it.
+func TestTraceHeader(t *testing.T) {
+	t.Parallel()
+	const header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a87bd80c:1"
+	q := NewQueue(t, QueueOptions{})
+	traced := func(o *sqs.Options) {
+		o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("X-Amzn-Trace-Id", header))
+	}
+	body := "x"
+	if _, err := q.client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: &body}, traced); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.client.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: &q.URL,
+		Entries: []types.SendMessageBatchRequestEntry{{Id: &body, MessageBody: &body}}}, traced); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, m := range receive(t, q, time.Second) {
+			if got := m.Attributes["AWSTraceHeader"]; got != header {
+				t.Errorf("the header is %q, want %q", got, header)
+			}
+		}
+	}
+	if d, err := q.Depth(t.Context()); err != nil || d != (Depth{Hidden: 2}) {
+		t.Errorf("the depth is %+v (%v), want 2 that were received", d, err)
+	}
 }
