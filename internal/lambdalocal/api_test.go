@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 func client(l *Lambda) *lambda.Client {
@@ -81,6 +82,13 @@ func TestSDKErrors(t *testing.T) {
 	var large *types.RequestTooLargeException
 	if _, err := c.Invoke(t.Context(), in("pay", `"`+strings.Repeat("x", maxPayload)+`"`)); !errors.As(err, &large) {
 		t.Errorf("a payload that is too large gives %v", err)
+	}
+	var recursive *types.RecursiveInvocationException
+	inLoop := func(o *lambda.Options) {
+		o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue(traceHeader, "Root=1-a;Lineage="+lineageHash("pay")+":15"))
+	}
+	if _, err := c.Invoke(t.Context(), in("pay", `{}`), inLoop); !errors.As(err, &recursive) {
+		t.Errorf("the 17th invocation of a chain gives %v", err)
 	}
 	dry := in(l.ARN("pay"), `{}`)
 	dry.InvocationType = types.InvocationTypeDryRun

@@ -188,7 +188,7 @@ func (f *function) attempt(e *event) {
 // patient runs an invocation, and tries again while it is throttled.
 func (f *function) patient(inv *invocation, until time.Time) (*Result, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		r, err := f.run(f.lambda.ctx, inv)
+		r, err := f.run(inv)
 		if f.lambda.ctx.Err() != nil && err != nil {
 			return nil, ErrClosed
 		}

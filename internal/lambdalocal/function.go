@@ -2,6 +2,7 @@ package lambdalocal
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +35,12 @@ type Function struct {
 	Args      []string
 	// Env is added to what Lambda sets, and wins over it.
 	Env map[string]string
+	// Watched are variables with URLs of servers, such as
+	// AWS_ENDPOINT_URL_DYNAMODB. Each sandbox gets a proxy of its own in their
+	// place, which counts requests that come when no invocation runs or its
+	// answer has been sent, and those of the SDK that were made in another
+	// invocation, as StaleRequests.
+	Watched map[string]string
 	// Timeout bounds an invocation: 3 s if it is 0.
 	Timeout time.Duration
 	// InitTimeout bounds a sandbox's start: 10 s if it is 0. A sandbox that
@@ -101,7 +108,7 @@ func orElse[T comparable](v, otherwise T) T {
 
 // environment is what a sandbox's process has: what Lambda sets, and then the
 // function's own.
-func (f *Function) environment(l *Lambda, s *sandbox) []string {
+func (f *Function) environment(l *Lambda, s *sandbox, watched map[string]string) []string {
 	env := map[string]string{
 		"AWS_LAMBDA_RUNTIME_API":          s.address,
 		"AWS_LAMBDA_FUNCTION_NAME":        f.Name,
@@ -127,9 +134,8 @@ func (f *Function) environment(l *Lambda, s *sandbox) []string {
 	if url := l.SQSURL(); url != "" {
 		env["AWS_ENDPOINT_URL_SQS"] = url
 	}
-	for name, value := range f.Env {
-		env[name] = value
-	}
+	maps.Copy(env, f.Env)
+	maps.Copy(env, watched)
 	list := make([]string, 0, len(env))
 	for name, value := range env {
 		list = append(list, name+"="+value)

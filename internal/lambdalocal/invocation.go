@@ -55,6 +55,7 @@ type invocation struct {
 	payload       []byte
 	clientContext string
 	trace         trace
+	header        string // the trace as it was sent
 
 	deadline  time.Time
 	delivered time.Time
@@ -65,6 +66,6 @@ type invocation struct {
 
 // fresh is the same event for another delivery.
 func (i *invocation) fresh() *invocation {
-	return &invocation{id: i.id, arn: i.arn, payload: i.payload, clientContext: i.clientContext, trace: i.trace,
+	return &invocation{id: i.id, arn: i.arn, payload: i.payload, clientContext: i.clientContext, trace: i.trace, header: i.trace.String(),
 		answer: make(chan reply, 1), over: make(chan struct{})}
 }

@@ -70,7 +70,7 @@ func (l *Lambda) invoke(ctx context.Context, r request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.wait(ctx, func() (*Result, error) { return fn.run(l.ctx, inv) })
+	return l.wait(ctx, func() (*Result, error) { return fn.run(inv) })
 }
 
 // wait runs something to its end, and returns what it came to if ctx has not

@@ -19,8 +19,9 @@ import (
 
 // Options are those of a Lambda. The zero value works.
 type Options struct {
-	// SQS is the URL of an SQS server for mappings, and for functions, which
-	// get a proxy before it. "" means that there is none.
+	// SQS is the URL of an SQS server, for mappings and for functions. It has
+	// to keep the trace header of a request with its messages, as SQS does:
+	// hops are counted by that. "" means that there is none.
 	SQS string
 	// Region and Account are in ARNs: us-east-1 and 123456789012 if they are
 	// "".
@@ -34,17 +35,17 @@ type Options struct {
 
 // Lambda runs functions. It is safe for concurrent use.
 type Lambda struct {
-	opts    Options
-	dir     string // logs
-	dice    *dice
-	sqs     *sqs.Client // past the proxy
-	proxy   *proxy
-	api     *endpoint
-	ctx     context.Context // ends with Close
-	stop    context.CancelFunc
-	work    sync.WaitGroup // everything that goes on
-	serving sync.WaitGroup
-	starts  chan func() // run by the thread that starts processes
+	opts      Options
+	dir       string // logs
+	dice      *dice
+	sqs       *sqs.Client
+	transport *http.Transport // of proxies
+	api       *endpoint
+	ctx       context.Context // ends with Close
+	stop      context.CancelFunc
+	work      sync.WaitGroup // everything that goes on
+	serving   sync.WaitGroup
+	starts    chan func() // run by the thread that starts processes
 
 	mu        sync.Mutex
 	functions map[string]*function // name:version
@@ -83,15 +84,15 @@ func New(opts Options) (*Lambda, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lambda{opts: opts, dir: dir, dice: newDice(opts.Seed), starts: make(chan func()),
+	l := &Lambda{opts: opts, dir: dir, dice: newDice(opts.Seed),
+		transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}, starts: make(chan func()),
 		functions: map[string]*function{}, aliases: map[string]string{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	go l.starter()
-	if l.api, err = l.listen(http.HandlerFunc(l.serveAPI)); err == nil && opts.SQS != "" {
+	if opts.SQS != "" {
 		l.sqs = newSQS(opts)
-		err = l.startProxy()
 	}
-	if err != nil {
+	if l.api, err = l.listen(http.HandlerFunc(l.serveAPI)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -134,14 +135,9 @@ func (l *Lambda) listen(h http.Handler) (*endpoint, error) {
 // URL is where the Lambda API listens, for AWS_ENDPOINT_URL_LAMBDA.
 func (l *Lambda) URL() string { return l.api.url }
 
-// SQSURL is the proxy before the SQS server, which functions are given as
-// AWS_ENDPOINT_URL_SQS; "" if there is none.
-func (l *Lambda) SQSURL() string {
-	if l.proxy == nil {
-		return ""
-	}
-	return l.proxy.url
-}
+// SQSURL is the SQS server, which functions are given as AWS_ENDPOINT_URL_SQS;
+// "" if there is none.
+func (l *Lambda) SQSURL() string { return l.opts.SQS }
 
 // Create creates one version of a function. Nothing is started yet.
 func (l *Lambda) Create(f Function) error {
@@ -285,11 +281,11 @@ func (l *Lambda) Close() error {
 	}
 	l.work.Wait()
 	l.serving.Wait()
-	if l.proxy != nil {
-		l.proxy.client.CloseIdleConnections()
-	}
+	l.transport.CloseIdleConnections()
 	close(l.starts)
 	err := os.RemoveAll(l.dir)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, p := range l.problems {
 		err = errors.Join(err, errors.New("lambdalocal: "+p))
 	}

@@ -15,6 +15,9 @@ var bootstrap string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if bootstrap = os.Getenv("LAMBDALOCAL_BOOTSTRAP"); bootstrap != "" {
+		return m.Run() // a process of TestEndsWithParent
+	}
 	dir, err := os.MkdirTemp("", "lambdalocal-test-")
 	if err != nil {
 		panic(err)
@@ -78,6 +81,28 @@ func until(t *testing.T, what func() bool) {
 			t.Fatal("it has not come about within a minute")
 		}
 	}
+}
+
+// sandboxes are how many processes there are.
+func (l *Lambda) sandboxes(function string) int {
+	fn, _, err := l.find(function)
+	if err != nil {
+		return 0
+	}
+	fn.mu.Lock()
+	defer fn.mu.Unlock()
+	return len(fn.all)
+}
+
+// idle are how many processes are frozen.
+func (l *Lambda) idle(function string) int {
+	fn, _, err := l.find(function)
+	if err != nil {
+		return 0
+	}
+	fn.mu.Lock()
+	defer fn.mu.Unlock()
+	return len(fn.idle)
 }
 
 // lines are those of a file that a function adds to.

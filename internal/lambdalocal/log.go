@@ -15,12 +15,17 @@ const (
 
 // logf adds a line of Lambda's own to what the sandbox writes.
 func (s *sandbox) logf(format string, args ...any) {
-	_, _ = fmt.Fprintf(s.log, format+"\n", args...) // after its end nobody reads
+	f, err := os.OpenFile(s.log, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return // the Lambda was closed
+	}
+	defer f.Close()
+	_, _ = fmt.Fprintf(f, format+"\n", args...) // as for the process, whose disk may be full
 }
 
 // logSize is how much has been written.
 func (s *sandbox) logSize() int64 {
-	info, err := s.log.Stat()
+	info, err := os.Stat(s.log)
 	if err != nil {
 		return 0
 	}
@@ -30,17 +35,13 @@ func (s *sandbox) logSize() int64 {
 // tail is the end of what was logged since from. What a process has written
 // before it answered is in the file.
 func (s *sandbox) tail(from int64) string {
-	f, err := os.Open(s.log.Name())
+	f, err := os.Open(s.log)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ""
-	}
-	from = max(from, info.Size()-tailSize)
-	text, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	from = max(from, s.logSize()-tailSize)
+	text, err := io.ReadAll(io.NewSectionReader(f, from, tailSize))
 	if err != nil {
 		return ""
 	}

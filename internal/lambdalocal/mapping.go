@@ -150,7 +150,10 @@ func (p *Poller) poll(most int, seconds int32) []types.Message {
 		MaxNumberOfMessages: int32(min(most, 10)), WaitTimeSeconds: seconds, MessageAttributeNames: []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}})
 	if err != nil {
-		if p.lambda.ctx.Err() == nil {
+		var gone *types.QueueDoesNotExist
+		if errors.As(err, &gone) { // it was there, and the test that made it has ended
+			p.once.Do(func() { close(p.stop) })
+		} else if p.lambda.ctx.Err() == nil {
 			p.lambda.problem("queue %s: receive: %v", p.mapping.Queue, err)
 			p.lambda.sleep(time.Second)
 		}
@@ -185,7 +188,7 @@ func (p *Poller) deliver(batch []types.Message) {
 	if len(batch) == 0 {
 		return
 	}
-	payload, err := sqsEvent(batch, p.arn, p.lambda.opts.Region, p.lambda.proxy.traceOf)
+	payload, err := sqsEvent(batch, p.arn, p.lambda.opts.Region)
 	if err != nil {
 		p.lambda.problem("queue %s: %v", p.mapping.Queue, err)
 		return
@@ -209,7 +212,7 @@ func (p *Poller) deliver(batch []types.Message) {
 // been received too often for that. The batch has the hops of all its chains.
 func (p *Poller) withoutLoops(fn *function, batch []types.Message) (rest []types.Message, chain trace) {
 	for _, m := range batch {
-		t := parseTrace(p.lambda.proxy.traceOf(&m))
+		t := parseTrace(m.Attributes["AWSTraceHeader"])
 		if fn.loops(t) {
 			p.count(func(n *MappingStats) { n.Left++; n.Dropped++ })
 			continue
@@ -227,7 +230,6 @@ func (p *Poller) delete(batch []types.Message) {
 		for i, m := range batch[:n] {
 			id := strconv.Itoa(i)
 			entries[i] = types.DeleteMessageBatchRequestEntry{Id: &id, ReceiptHandle: m.ReceiptHandle}
-			p.lambda.proxy.forget(*m.MessageId)
 		}
 		got, err := p.lambda.sqs.DeleteMessageBatch(context.WithoutCancel(p.lambda.ctx), &sqs.DeleteMessageBatchInput{QueueUrl: &p.mapping.Queue, Entries: entries})
 		if err != nil {

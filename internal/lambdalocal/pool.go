@@ -48,15 +48,11 @@ func (f *function) notify() {
 }
 
 // acquire returns a warm sandbox, or a new one, or ErrThrottled.
-func (f *function) acquire(ctx context.Context) (s *sandbox, cold bool, err error) {
+func (f *function) acquire() (s *sandbox, cold bool, err error) {
 	patience := time.NewTimer(settleWait)
 	defer patience.Stop()
 	for impatient := false; ; {
 		f.mu.Lock()
-		if err := f.lambda.ctx.Err(); err != nil {
-			f.mu.Unlock()
-			return nil, false, ErrClosed
-		}
 		if n := len(f.idle); n > 0 {
 			s, f.idle = f.idle[n-1], f.idle[:n-1]
 			f.mu.Unlock()
@@ -77,7 +73,7 @@ func (f *function) acquire(ctx context.Context) (s *sandbox, cold bool, err erro
 		case <-changed:
 		case <-patience.C:
 			impatient = true
-		case <-ctx.Done():
+		case <-f.lambda.ctx.Done():
 			impatient = true
 		}
 		f.mu.Lock()
@@ -93,6 +89,9 @@ func (f *function) throttled() error {
 
 // add starts a sandbox. mu is held.
 func (f *function) add() (*sandbox, error) {
+	if f.lambda.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
 	f.started++
 	s := &sandbox{fn: f, id: fmt.Sprintf("%s-%s-%03d", f.Name, f.Version, f.started),
 		deliver: make(chan *invocation), ready: make(chan struct{}), exited: make(chan struct{})}
@@ -128,9 +127,9 @@ func (f *function) release(s *sandbox, alive bool) {
 
 // run delivers an invocation to a sandbox, and returns what came of it. The
 // sandbox may not be free yet then.
-func (f *function) run(ctx context.Context, inv *invocation) (*Result, error) {
+func (f *function) run(inv *invocation) (*Result, error) {
 	for {
-		s, cold, err := f.acquire(ctx)
+		s, cold, err := f.acquire()
 		if err != nil {
 			return nil, err
 		}

@@ -19,13 +19,14 @@ const shutdownTime = 500 * time.Millisecond
 
 // sandbox is a process of the binary and the Runtime API that it speaks to.
 type sandbox struct {
-	fn      *function
-	id      string
-	address string // of its Runtime API
-	api     *http.Server
-	cmd     *exec.Cmd
-	log     *os.File // its standard output and error; O_APPEND
-	started time.Time
+	fn       *function
+	id       string
+	address  string // of its Runtime API
+	api      *http.Server
+	watchers []*http.Server // proxies before watched servers
+	cmd      *exec.Cmd
+	log      string // file of its standard output and error
+	started  time.Time
 
 	deliver chan *invocation
 	ready   chan struct{} // closed at the first request for an invocation
@@ -43,22 +44,29 @@ type sandbox struct {
 }
 
 // start starts the process.
-func (s *sandbox) start() (err error) {
-	if s.log, err = os.OpenFile(filepath.Join(s.fn.logs, s.id+".log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600); err != nil {
+func (s *sandbox) start() error {
+	s.log = filepath.Join(s.fn.logs, s.id+".log")
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	if err = s.serveRuntime(); err != nil {
+	defer func() { _ = log.Close() }() // the process has it
+	if err := s.serveRuntime(); err != nil {
+		return err
+	}
+	watched, err := s.watch()
+	if err != nil {
+		s.hangUp()
 		return err
 	}
 	s.cmd = exec.Command(s.fn.Bootstrap, s.fn.Args...)
 	s.cmd.Dir = filepath.Dir(s.fn.Bootstrap)
-	s.cmd.Env = s.fn.environment(s.fn.lambda, s)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.Env = s.fn.environment(s.fn.lambda, s, watched)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = attributes()
 	s.started = time.Now()
 	if err := s.fn.lambda.spawn(s.cmd); err != nil {
-		_ = s.api.Close()
-		_ = s.log.Close()
+		s.hangUp()
 		return fmt.Errorf("lambdalocal: start %s: %w", s.fn.Bootstrap, err)
 	}
 	s.fn.stats.add(func(n *Stats) { n.ColdStarts++ })
@@ -75,8 +83,15 @@ func (s *sandbox) await() {
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // what it has left behind
 	s.fn.remove(s)
 	close(s.exited)
+	s.hangUp()
+}
+
+// hangUp closes what the process speaks to.
+func (s *sandbox) hangUp() {
 	_ = s.api.Close()
-	_ = s.log.Close()
+	for _, w := range s.watchers {
+		_ = w.Close()
+	}
 }
 
 // send sends a signal to the whole group. mu is held.
@@ -153,8 +168,7 @@ func (s *sandbox) serve(inv *invocation, timeout time.Duration) (reply, error) {
 	case <-s.exited:
 		return reply{}, errGone
 	case <-limit.C:
-		s.kill() // it asked, and is not there to take it
-		return s.timeout(inv, timeout), nil
+		return s.cut(inv, timeout), nil // it asked, and is not there to take it
 	}
 	s.fn.stats.add(func(n *Stats) { n.Invocations++ })
 	s.disturb(inv)
@@ -166,8 +180,11 @@ func (s *sandbox) serve(inv *invocation, timeout time.Duration) (reply, error) {
 	case <-limit.C:
 	}
 	select {
-	case rep := <-inv.answer: // it came at the same time
+	case rep := <-inv.answer: // it came first, or at the same time
 		return rep, nil
+	default:
+	}
+	select {
 	case <-inv.over:
 		return failed(inv.id, TypeNoAnswer, "the runtime asked for the next invocation without an answer to this one"), nil
 	default:
@@ -188,15 +205,12 @@ func (s *sandbox) cut(inv *invocation, timeout time.Duration) reply {
 		defer s.mu.Unlock()
 		return s.exitReply(inv.id)
 	}
+	s.timedOut = true // it is killed as it settles
 	s.mu.Unlock()
-	s.kill()
-	return s.timeout(inv, timeout)
+	return timedOut(inv, timeout)
 }
 
-func (s *sandbox) timeout(inv *invocation, timeout time.Duration) reply {
-	s.mu.Lock()
-	s.timedOut = true
-	s.mu.Unlock()
+func timedOut(inv *invocation, timeout time.Duration) reply {
 	return failed(inv.id, TypeTimeout, "Task timed out after %.2f seconds", timeout.Seconds())
 }
 

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
 // sqsEvent is the event of a batch.
-func sqsEvent(batch []types.Message, arn, region string, traceOf func(*types.Message) string) ([]byte, error) {
+func sqsEvent(batch []types.Message, arn, region string) ([]byte, error) {
 	var e events.SQSEvent
 	for _, m := range batch {
 		record := events.SQSMessage{MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body,
@@ -22,12 +23,7 @@ func sqsEvent(batch []types.Message, arn, region string, traceOf func(*types.Mes
 		if m.MD5OfMessageAttributes != nil {
 			record.Md5OfMessageAttributes = *m.MD5OfMessageAttributes
 		}
-		for name, value := range m.Attributes {
-			record.Attributes[name] = value
-		}
-		if header := traceOf(&m); header != "" {
-			record.Attributes["AWSTraceHeader"] = header
-		}
+		maps.Copy(record.Attributes, m.Attributes)
 		for name, value := range m.MessageAttributes {
 			record.MessageAttributes[name] = events.SQSMessageAttribute{StringValue: value.StringValue, BinaryValue: value.BinaryValue,
 				StringListValues: []string{}, BinaryListValues: [][]byte{}, DataType: *value.DataType}

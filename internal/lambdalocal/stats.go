@@ -26,6 +26,9 @@ type Stats struct {
 	// StaleAnswers were sent for an invocation that was over, or was another
 	// sandbox's. They were refused.
 	StaleAnswers int
+	// StaleRequests are requests to Watched servers that do not belong to the
+	// invocation that runs. They were passed on.
+	StaleRequests int
 	// MaxRSS is the most memory that any sandbox has had, in bytes.
 	MaxRSS int64
 }

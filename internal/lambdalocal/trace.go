@@ -22,6 +22,7 @@ const hopLimit = 16
 // how often the chain of requests has come to each function before.
 type trace struct {
 	root    string
+	parent  string         // of the invocation that sent it
 	lineage map[string]int // function's hash → earlier invocations
 }
 
@@ -37,6 +38,8 @@ func parseTrace(header string) trace {
 		switch name {
 		case "Root":
 			t.root = value
+		case "Parent":
+			t.parent = value
 		case "Lineage":
 			for hop := range strings.SplitSeq(value, "|") {
 				hash, count, _ := strings.Cut(hop, ":")

@@ -7,8 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -26,24 +27,29 @@ func main() {
 		os.Exit(3)
 	case "hang":
 		time.Sleep(time.Hour)
+	case "silent":
+		silent()
 	case "exit-once":
 		exitOnce(os.Getenv("ONCE_FILE"))
 	}
 	fmt.Println("the sandbox has started")
-	handler := lambda.NewHandler(handle)
 	if path := os.Getenv("TERM_FILE"); path != "" {
-		lambda.StartWithOptions(handler, lambda.WithEnableSIGTERM(func() {
+		lambda.StartWithOptions(handle, lambda.WithEnableSIGTERM(func() {
 			_ = os.WriteFile(path, []byte("terminated"), 0o600) // the test looks
 			os.Exit(0)
 		}))
 	}
-	lambda.Start(handler)
+	lambda.Start(handle)
 }
 
 // tick counts for as long as the process is not frozen.
 func tick(path string) {
+	f, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
 	for n := 1; ; n++ {
-		_ = os.WriteFile(path, []byte(strconv.Itoa(n)), 0o600) // the test looks
+		_, _ = fmt.Fprintf(io.NewOffsetWriter(f, 0), "%012d", n) // the test looks
 		time.Sleep(2 * time.Millisecond)
 	}
 }
@@ -52,6 +58,17 @@ func exitOnce(path string) {
 	if _, err := os.Stat(path); err != nil {
 		_ = os.WriteFile(path, nil, 0o600) // the test looks
 		os.Exit(3)
+	}
+}
+
+// silent takes invocations and never answers.
+func silent() {
+	for {
+		resp, err := http.Get("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/next")
+		if err != nil {
+			os.Exit(1)
+		}
+		_ = resp.Body.Close()
 	}
 }
 
@@ -64,8 +81,16 @@ func handle(ctx context.Context, event json.RawMessage) (any, error) {
 		}
 		return messages(ctx, batch)
 	}
+	var request events.LambdaFunctionURLRequest
+	if err := json.Unmarshal(event, &request); err != nil {
+		return nil, err
+	}
+	text := event
+	if request.RequestContext.HTTP.Method == "PUT" {
+		text = []byte(request.Body) // an order by HTTP
+	}
 	var o order
-	_ = json.Unmarshal(event, &o) // a request of a function URL has other fields
+	_ = json.Unmarshal(text, &o) // other requests have other fields
 	if o.Do == "" {
 		o.Do = os.Getenv("DO")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,14 +24,17 @@ type order struct {
 	For      string          // a duration
 	Queue    string          // to send to
 	Function string          // to invoke
+	Back     string          // the function that is invoked in the round after
+	Left     int             // rounds of sending or invoking
 	Give     json.RawMessage // to return
 	File     string          // to add a line to
+	Await    string          // a file that is waited for
 }
 
 func (o order) run(ctx context.Context, event json.RawMessage) (any, error) {
 	fmt.Printf("doing %q\n", o.Do)
-	if o.File != "" {
-		if err := appendLine(o.File, event); err != nil {
+	if file := cmp.Or(o.File, os.Getenv("FILE")); file != "" {
+		if err := appendLine(file, event); err != nil {
 			return nil, err
 		}
 	}
@@ -45,16 +49,22 @@ func (o order) run(ctx context.Context, event json.RawMessage) (any, error) {
 			return nil, err
 		}
 		time.Sleep(d)
+	case "await":
+		for _, err := os.Stat(o.Await); err != nil; _, err = os.Stat(o.Await) {
+			time.Sleep(2 * time.Millisecond)
+		}
 	case "give":
 		return o.Give, nil
 	case "echo":
 		return event, nil
 	case "send":
-		return nil, send(ctx, o.Queue, event)
+		return nil, o.send(ctx)
 	case "invoke":
-		return nil, invoke(ctx, o.Function, event)
+		return nil, o.invoke(ctx)
 	case "stale":
 		return nil, stale(ctx)
+	case "call", "call-late":
+		return call(ctx, o.Do == "call-late")
 	case "describe":
 		return describe(ctx), nil
 	}
@@ -72,32 +82,45 @@ func appendLine(path string, line []byte) error {
 }
 
 // send sends the order on to a queue, as a loop does.
-func send(ctx context.Context, queue string, event json.RawMessage) error {
-	var m struct{ Body string }
-	if err := json.Unmarshal(event, &m); err != nil {
+func (o order) send(ctx context.Context) error {
+	body, err := o.next()
+	if err != nil || body == nil {
 		return err
-	}
-	body := string(event)
-	if m.Body != "" {
-		body = m.Body
 	}
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = sqs.NewFromConfig(cfg).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body})
+	text := string(body)
+	_, err = sqs.NewFromConfig(cfg).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &o.Queue, MessageBody: &text})
 	return err
 }
 
-// invoke invokes a function asynchronously with the same event.
-func invoke(ctx context.Context, function string, event json.RawMessage) error {
+// invoke invokes a function asynchronously with the order.
+func (o order) invoke(ctx context.Context) error {
+	function := o.Function
+	payload, err := o.next()
+	if err != nil || payload == nil {
+		return err
+	}
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = lambda.NewFromConfig(cfg).Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: event,
+	_, err = lambda.NewFromConfig(cfg).Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload,
 		InvocationType: types.InvocationTypeEvent})
 	return err
+}
+
+// next is the order for the next round, or nothing after the last one.
+func (o order) next() ([]byte, error) {
+	if o.Left--; o.Left < 0 {
+		return nil, nil
+	}
+	if o.Back != "" {
+		o.Function, o.Back = o.Back, o.Function
+	}
+	return json.Marshal(o)
 }
 
 // stale answers an invocation that is not the one that runs.
@@ -114,9 +137,31 @@ func stale(ctx context.Context) error {
 	return resp.Body.Close()
 }
 
+var firstTrace string
+
+// call sends a request to a watched server: as the SDK does, or late, with the
+// trace of the first invocation that called.
+func call(ctx context.Context, late bool) (int, error) {
+	trace := os.Getenv("_X_AMZN_TRACE_ID")
+	firstTrace = cmp.Or(firstTrace, trace)
+	if late {
+		trace = firstTrace
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv("CALL"), nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("X-Amzn-Trace-Id", trace)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
 // describe tells what the process knows of itself.
 func describe(ctx context.Context) map[string]any {
-	out := map[string]any{"args": os.Args[1:]}
+	out := map[string]any{"args": os.Args[1:], "pid": os.Getpid()}
 	for _, name := range []string{"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 		"AWS_REGION", "_HANDLER", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_INITIALIZATION_TYPE", "_X_AMZN_TRACE_ID", "OWN"} {
 		out[name] = os.Getenv(name)
