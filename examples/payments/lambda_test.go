@@ -126,8 +126,9 @@ func (d *deployment) create(version string, chaos lambdalocal.Chaos) {
 		RecursiveLoop: lambdalocal.Allow, Chaos: chaos,
 		Env: map[string]string{
 			roleVar: "sagas", urlVar: d.gateway, "CLEW_TABLE": d.table, "CLEW_QUEUE_URL": d.q.URL, "CLEW_RECURSIVE_LOOP": "Allow",
-			"CLEW_SWEEP_PERIOD": sweepEvery.String(), "AWS_ENDPOINT_URL_DYNAMODB": d.endpoint,
+			"CLEW_SWEEP_PERIOD": sweepEvery.String(),
 		},
+		Watched: map[string]string{"AWS_ENDPOINT_URL_DYNAMODB": d.endpoint, "AWS_ENDPOINT_URL_SQS": d.l.SQSURL()},
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -152,7 +153,7 @@ func (d *deployment) start(ctx context.Context, o Order) error {
 		case err != nil && !errors.Is(err, lambdalocal.ErrThrottled):
 			return err
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	return ctx.Err()
 }
@@ -230,6 +231,9 @@ func TestOnLambda(t *testing.T) {
 	t.Logf("%d orders started in %v, ended in %v; %+v; audit %+v; dead letters %d", len(orders), started, took, s, r, depth(t, d.q.DLQ))
 	if r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed+r.Undone != len(orders) {
 		t.Errorf("audit: %+v", r)
+	}
+	if s.StaleRequests+s.StaleAnswers != 0 {
+		t.Errorf("%d requests and %d answers on behalf of invocations that were over, want none", s.StaleRequests, s.StaleAnswers)
 	}
 	if s.Kills == 0 || s.Stalls == 0 || s.Timeouts == 0 {
 		t.Errorf("there was too little chaos to tell: %+v", s)
