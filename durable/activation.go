@@ -67,8 +67,8 @@ type activation struct {
 	noted []*Observation  // for the observer, once durable
 
 	// What the observer may ask for; without one they are not kept.
-	head    Head    // as last written here
-	entries []Entry // the journal, as far as it is durable
+	head    Head      // as last written here
+	written [][]Entry // the journal, as far as it is durable, by writes
 
 	strands map[*strand]struct{}
 	blocked int           // strands that wait for something durable
@@ -122,7 +122,7 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	defer a.mu.Unlock()
 	a.due = a.journal.wasDue(rec)
 	if e.opts.Observer != nil {
-		a.head, a.entries = rec.Head, rec.Journal
+		a.head, a.written = rec.Head, [][]Entry{rec.Journal}
 	}
 	for _, op := range a.journal.ops {
 		op.old = op.done

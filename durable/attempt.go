@@ -231,7 +231,8 @@ func (s *stepRun) execute() {
 
 	out, returned := make(chan bodyResult, 1), make(chan struct{})
 	a.eng.code.Add(1)
-	go s.runBody(ctx, out, returned)
+	observed := s.attemptStarts(ctx) // here, where the stack has room for what observers do
+	go s.runBody(observed, out, returned)
 	r := s.wait(out, returned, deadline.Add(a.eng.opts.MaxSkew))
 
 	a.mu.Lock()
@@ -251,7 +252,6 @@ func (s *stepRun) execute() {
 func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned chan<- struct{}) {
 	defer s.a.eng.code.Done()
 	defer close(returned)
-	ctx = s.attemptStarts(ctx)
 	r := bodyResult{panicked: "runtime.Goexit in the body"}
 	defer func() {
 		if p := recover(); p != nil {

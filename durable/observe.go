@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -87,11 +88,13 @@ type Observation struct {
 	// Err of an activation's end is ErrFenced when its claim was lost, and
 	// ErrHostGone when its host ended first.
 	Err error
-	// Record is the execution whole, at an activation's end and a run's. The
-	// journal is what this activation knows of it, once it has ended well; the
-	// head is read again after the execution has ended, for what only the store
-	// knows, and is without that if the read fails. No other read is made.
-	Record func() *Record
+	// Record is the execution whole, at an activation's end and a run's, and
+	// Operations what its journal says, as the function of that name. The journal
+	// is what this activation knows of it, once it has ended well. The head is
+	// read again after the execution has ended, for what only a store that is a
+	// Biller knows, and is without that if the read fails. No other read is made.
+	Record     func() *Record
+	Operations func() []OperationInfo
 }
 
 // startedBy asks the observer what to keep with an execution that is about to
@@ -265,7 +268,7 @@ func (a *activation) ended() {
 	}
 	o.Park = a.head.Park
 	a.mu.Unlock()
-	o.Record = a.record
+	o.Record, o.Operations = a.record, a.operations
 	a.eng.observe(a.ctx, o)
 }
 
@@ -275,9 +278,9 @@ func (a *activation) wrote(w *write, c *Commit) {
 		return
 	}
 	if c.Anew {
-		a.entries = nil
+		a.written = nil
 	}
-	a.entries = append(a.entries, c.Entries...)
+	a.written = append(a.written, c.Entries)
 	a.head.Status, a.head.Detail, a.head.Park = w.status, c.Detail, w.park
 	if w.status.Ended() {
 		a.head.Result, a.head.Error, a.head.Ended = w.result, w.err, c.Now
@@ -287,17 +290,23 @@ func (a *activation) wrote(w *write, c *Commit) {
 // record is the execution as this activation has left it.
 func (a *activation) record() *Record {
 	a.mu.Lock()
-	rec := &Record{Head: a.head, Journal: a.entries[:len(a.entries):len(a.entries)]}
+	rec := &Record{Head: a.head, Journal: slices.Concat(a.written...)}
 	a.mu.Unlock()
-	if !rec.Status.Ended() {
+	if b, ok := a.eng.store.(Biller); !ok || !b.Bills() || !rec.Status.Ended() {
 		return rec
 	}
 	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
 	defer cancel()
 	if stored, err := a.eng.store.Load(ctx, a.id.ID, LoadHead); err == nil {
-		rec.Activations, rec.Usage, rec.Revision = stored.Activations, stored.Usage, stored.Revision
+		rec.Usage = stored.Usage
 	}
 	return rec
+}
+
+func (a *activation) operations() []OperationInfo {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.journal.infos()
 }
 
 // runEnds returns what tells the observer that a run has ended, once the next
@@ -309,8 +318,9 @@ func (a *activation) runEnds() func() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	o := a.observation(ObserveRunEnd)
-	rec := &Record{Head: a.head, Journal: append(a.entries[:len(a.entries):len(a.entries)], a.pending...)}
-	o.Record = func() *Record { return rec }
+	rec := &Record{Head: a.head, Journal: slices.Concat(append(a.written[:len(a.written):len(a.written)], a.pending)...)}
+	ops := a.journal.infos()
+	o.Record, o.Operations = func() *Record { return rec }, func() []OperationInfo { return ops }
 	return func() {
 		o.At = now()
 		a.eng.observe(a.ctx, o)

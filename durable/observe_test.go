@@ -268,13 +268,17 @@ func TestObserverRecord(t *testing.T) {
 			t.Fatalf("%d ends, want those of run 1 and of two activations", len(k.ends))
 		}
 		first, err := durable.Operations(k.ends[0].Record())
-		if err != nil || len(first) != 1 || first[0].Name != "a" || first[0].Ended.IsZero() {
+		if err != nil || !reflect.DeepEqual(k.ends[0].Operations(), first) || len(first) != 1 || first[0].Name != "a" || first[0].Ended.IsZero() {
 			t.Errorf("run 1 had %+v, %v; want its step, ended", first, err)
 		}
-		store.all = 0
+		store.all, store.heads = 0, 0
 		got := k.ends[2].Record()
-		if store.all != 0 {
-			t.Errorf("%d reads of the journal, want 0", store.all)
+		if store.all != 0 || store.heads != 0 {
+			t.Errorf("%d reads of the journal, %d of the head; want none of what bills nothing", store.all, store.heads)
+		}
+		store.bills = true
+		if u := k.ends[2].Record().Usage; u.WriteUnits != 7 || store.all != 0 || store.heads != 1 {
+			t.Errorf("usage %+v by %d reads of the journal, %d of the head; want 7 units by one of the head", u, store.all, store.heads)
 		}
 		want, err := store.Load(t.Context(), "x", durable.LoadAll)
 		if err != nil {
@@ -283,23 +287,36 @@ func TestObserverRecord(t *testing.T) {
 		if have, is := slices.Collect(durable.History(got)), slices.Collect(durable.History(want)); !reflect.DeepEqual(have, is) {
 			t.Errorf("got a history of\n%+v\nwant\n%+v", have, is)
 		}
+		ops, err := durable.Operations(want)
+		if is := k.ends[2].Operations(); err != nil || !reflect.DeepEqual(is, ops) {
+			t.Errorf("got operations\n%+v\nwant\n%+v", is, ops)
+		}
 		if got.Status != want.Status || got.Activations != want.Activations || !got.Ended.Equal(want.Ended) || string(got.Result) != string(want.Result) || !k.ends[2].At.Equal(want.Ended) {
 			t.Errorf("got head %+v, want %+v", got.Head, want.Head)
 		}
 	})
 }
 
-// readCounter counts reads of whole records.
+// readCounter counts reads, and may bill.
 type readCounter struct {
 	durable.Store
-	all int
+	all, heads int
+	bills      bool
 }
+
+func (r *readCounter) Bills() bool { return r.bills }
 
 func (r *readCounter) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
 	if what == durable.LoadAll {
 		r.all++
+	} else {
+		r.heads++
 	}
-	return r.Store.Load(ctx, id, what)
+	rec, err := r.Store.Load(ctx, id, what)
+	if err == nil && r.bills {
+		rec.Usage.WriteUnits = 7
+	}
+	return rec, err
 }
 
 // TestObserverPark: the end of an activation that parks says why; a claim that

@@ -26,6 +26,10 @@ func Operations(rec *Record) ([]OperationInfo, error) {
 	if err := j.load(rec.Journal); err != nil {
 		return nil, err
 	}
+	return j.infos(), nil
+}
+
+func (j *journal) infos() []OperationInfo {
 	all := make([]OperationInfo, len(j.ops))
 	for i, op := range j.ops {
 		all[i] = OperationInfo{
@@ -36,5 +40,5 @@ func Operations(rec *Record) ([]OperationInfo, error) {
 			all[i].Err = op.err
 		}
 	}
-	return all, nil
+	return all
 }

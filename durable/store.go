@@ -223,6 +223,13 @@ type Roster interface {
 	Enrol(ctx context.Context, mine [][2]string) ([][2]string, error)
 }
 
+// Biller is what a Store may be besides: it counts what executions consume
+// (Head.Usage). A store that wraps one passes it on.
+type Biller interface {
+	// Bills tells whether it does.
+	Bills() bool
+}
+
 // Load says what Store.Load reads.
 type Load uint8
 

@@ -49,6 +49,12 @@ func (s *waking) made(id string, at time.Time, pin *string) {
 	s.v.wake(&resume{ID: id, Definition: known.Definition, Version: known.Version, Pin: pin}, at)
 }
 
+// Bills passes on that the store does.
+func (s *waking) Bills() bool {
+	b, ok := s.Store.(durable.Biller)
+	return ok && b.Bills()
+}
+
 func (s *waking) Create(ctx context.Context, c *durable.Create) error {
 	err := s.Store.Create(ctx, c)
 	if err != nil {

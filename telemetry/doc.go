@@ -17,7 +17,8 @@
 // the activations and attempts in it, which are no other process's to know; and if
 // the execution had ended in it a moment before, the rest too, which Tell brings.
 //
-// It costs no write, and one read of the head of each execution that ends.
+// It costs no write, and no read but one of the head of each execution that ends,
+// from a store that bills.
 // Payloads are in no span unless Options.Payloads says so; the messages of errors
 // are. Metrics have neither, and no IDs.
 package telemetry

@@ -37,13 +37,13 @@ func (x *telling) events() {
 		}
 	}
 	for e := range durable.History(x.rec) {
-		if n, err := strconv.ParseInt(e.Operation, 10, 64); err == nil && n <= int64(len(x.spans)) {
+		if e.Operation == "" {
+			addEvent(x.above, &e)
+		} else if n, err := strconv.Atoi(e.Operation); err == nil && n <= len(x.spans) {
 			addEvent(x.spans[n-1], &e)
 			if x.opts.Payloads && e.Details.Result != nil {
 				x.spans[n-1].SetAttributes(attribute.String("clew.result", e.Details.Result.Payload))
 			}
-		} else if x.own != nil {
-			addEvent(x.own, &e)
 		}
 	}
 }

@@ -10,14 +10,27 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// wanted are the IDs that the next span is to have.
+// wanted are the IDs that the next span is to have. Only the first span that is
+// started in its context takes them.
 type wanted struct {
 	trace   trace.TraceID
 	span    trace.SpanID
 	sampled bool // by what was decided at the execution's start
+	taken   bool // by the generator
+	heard   bool // by the sampler
 }
 
 type wantedKey struct{}
+
+// take returns the IDs that a context wants, once.
+func take(ctx context.Context) *wanted {
+	w, ok := ctx.Value(wantedKey{}).(*wanted)
+	if !ok || w.taken {
+		return nil
+	}
+	w.taken = true
+	return w
+}
 
 // generator gives spans the IDs that their context asks for, and random ones
 // where it asks for none.
@@ -32,7 +45,7 @@ type generator struct{}
 func IDGenerator() sdktrace.IDGenerator { return generator{} }
 
 func (generator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
-	if w, ok := ctx.Value(wantedKey{}).(wanted); ok {
+	if w := take(ctx); w != nil {
 		return w.trace, w.span
 	}
 	var t trace.TraceID
@@ -40,8 +53,8 @@ func (generator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	return t, randomSpanID()
 }
 
-func (generator) NewSpanID(ctx context.Context, t trace.TraceID) trace.SpanID {
-	if w, ok := ctx.Value(wantedKey{}).(wanted); ok && w.trace == t {
+func (generator) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
+	if w := take(ctx); w != nil {
 		return w.span
 	}
 	return randomSpanID()
@@ -54,14 +67,6 @@ func randomSpanID() (s trace.SpanID) {
 	return s
 }
 
-// derivedTrace is the trace of an execution whose starter had none, or of one
-// activation of it.
-func derivedTrace(execution string, parts ...int64) (t trace.TraceID) {
-	copy(t[:], sum("trace", execution, parts))
-	t[0] |= 1 // all zeros are no ID
-	return t
-}
-
 // What a span ID is derived for.
 const (
 	kindExecution  = 0
@@ -71,20 +76,45 @@ const (
 	kindRun        = 4 // by number
 )
 
-// derivedSpan is the ID of a span of an execution: the same on every host, so
-// that one may be named as a parent before it exists.
-func derivedSpan(execution string, parts ...int64) (s trace.SpanID) {
-	copy(s[:], sum("span", execution, parts))
-	s[0] |= 1
+// seed is what the IDs of an execution's spans are derived from: the same on every
+// host, so that a span may be named as a parent before it exists.
+type seed struct {
+	trace trace.TraceID
+	base  uint64
+}
+
+func seedOf(execution string) (s seed) {
+	sum := sha256.Sum256([]byte("clew\x00" + execution))
+	copy(s.trace[:], sum[:16])
+	s.trace[0] |= 1 // all zeros are no ID
+	s.base = binary.BigEndian.Uint64(sum[16:])
 	return s
 }
 
-func sum(what, execution string, parts []int64) []byte {
-	buf := make([]byte, 0, 256)
-	buf = append(append(append(buf, what...), 0), execution...)
+// span is the ID of one of the execution's spans.
+func (s *seed) span(parts ...int64) (id trace.SpanID) {
+	binary.BigEndian.PutUint64(id[:], s.mix(parts))
+	id[0] |= 1
+	return id
+}
+
+// activation is the trace of one activation, where each has its own.
+func (s *seed) activation(epoch int64) (t trace.TraceID) {
+	binary.BigEndian.PutUint64(t[:8], s.mix([]int64{-1, epoch}))
+	binary.BigEndian.PutUint64(t[8:], s.mix([]int64{-2, epoch}))
+	t[0] |= 1
+	return t
+}
+
+// mix spreads parts over 64 bits, each by the finalizer of splitmix64, which is
+// a bijection: IDs that differ in one part differ.
+func (s *seed) mix(parts []int64) uint64 {
+	h := s.base
 	for _, p := range parts {
-		buf = binary.BigEndian.AppendUint64(append(buf, 0), uint64(p))
+		h += uint64(p) + 0x9e3779b97f4a7c15
+		h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+		h = (h ^ h>>27) * 0x94d049bb133111eb
+		h ^= h >> 31
 	}
-	h := sha256.Sum256(buf)
-	return h[:16]
+	return h
 }

@@ -18,11 +18,13 @@ type meters struct {
 	started, ended_, parked, attempts, retries, lost metric.Int64Counter
 	units                                            metric.Float64Counter
 	unwind, late                                     metric.Float64Histogram
-	sets                                             sync.Map // of labels to a metric.MeasurementOption
+
+	mu   sync.RWMutex
+	sets map[labels]*measured
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
-	x := &meters{}
+	x := &meters{sets: map[labels]*measured{}}
 	var errs []error
 	for _, c := range []struct {
 		to               *metric.Int64Counter
@@ -57,84 +59,98 @@ func newMeters(m metric.Meter) (*meters, error) {
 	return x, errors.Join(errs...)
 }
 
-// label is an attribute beside the definition.
-type label struct{ name, value string }
+// labels are the attributes of a measurement: the definition, and up to two more.
+type labels struct{ definition, a, av, b, bv string }
 
-type labels struct {
-	definition string
-	a, b       label
+// measured are labels as the two kinds of instruments take them.
+type measured struct {
+	add    []metric.AddOption
+	record []metric.RecordOption
 }
 
 // of returns the attributes of a measurement, each set of which is made once.
-func (x *meters) of(definition string, more ...label) metric.MeasurementOption {
-	key := labels{definition: definition}
-	for i, l := range more {
-		*[...]*label{&key.a, &key.b}[i] = l
+func (x *meters) of(l labels) *measured {
+	x.mu.RLock()
+	m := x.sets[l]
+	x.mu.RUnlock()
+	if m != nil {
+		return m
 	}
-	if set, ok := x.sets.Load(key); ok {
-		return set.(metric.MeasurementOption)
+	attrs := []attribute.KeyValue{attribute.String("clew.definition", l.definition)}
+	if l.a != "" {
+		attrs = append(attrs, attribute.String(l.a, l.av))
 	}
-	attrs := []attribute.KeyValue{attribute.String("clew.definition", definition)}
-	for _, l := range more {
-		attrs = append(attrs, attribute.String(l.name, l.value))
+	if l.b != "" {
+		attrs = append(attrs, attribute.String(l.b, l.bv))
 	}
 	set := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	x.sets.Store(key, set)
-	return set
+	m = &measured{[]metric.AddOption{set}, []metric.RecordOption{set}}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sets[l] = m
+	return m
 }
 
 // observe counts what is counted as it happens.
 func (x *meters) observe(ctx context.Context, o *durable.Observation) {
-	def := o.Execution.Definition
+	def := labels{definition: o.Execution.Definition}
 	switch o.Kind {
 	case durable.ObserveStarted:
-		x.started.Add(ctx, 1, x.of(def))
+		x.started.Add(ctx, 1, x.of(def).add...)
 	case durable.ObserveActivationStart:
 		if o.Late > 0 {
-			x.late.Record(ctx, o.Late.Seconds(), x.of(def))
+			x.late.Record(ctx, o.Late.Seconds(), x.of(def).record...)
 		}
 	case durable.ObserveActivationEnd:
 		switch {
 		case o.Unborn:
 		case o.Err != nil:
-			x.lost.Add(ctx, 1, x.of(def, label{"clew.reason", errorType(o.Err)}))
+			x.lost.Add(ctx, 1, x.of(def.by("clew.reason", errorType(o.Err))).add...)
 		case o.Park != nil && o.Status == durable.StatusParked:
-			x.parked.Add(ctx, 1, x.of(def, label{"clew.reason", string(o.Park.Reason)}))
+			x.parked.Add(ctx, 1, x.of(def.by("clew.reason", string(o.Park.Reason))).add...)
 		}
 	case durable.ObserveClaimLost:
-		x.lost.Add(ctx, 1, x.of(def, label{"clew.reason", "refused"}))
+		x.lost.Add(ctx, 1, x.of(def.by("clew.reason", "refused")).add...)
 	case durable.ObserveAttemptEnd:
-		kind, outcome := label{"clew.kind", "step"}, label{"clew.outcome", "succeeded"}
+		kind, outcome := "step", "succeeded"
 		if o.Subtype == durable.SubtypeUndo {
-			kind.value = "undo"
+			kind = "undo"
 		}
 		if o.Err != nil {
-			outcome.value = "failed"
+			outcome = "failed"
 		}
-		x.attempts.Add(ctx, 1, x.of(def, kind, outcome))
+		x.attempts.Add(ctx, 1, x.of(def.by("clew.kind", kind).by("clew.outcome", outcome)).add...)
 		if o.Attempt > 1 {
-			x.retries.Add(ctx, 1, x.of(def, kind))
+			x.retries.Add(ctx, 1, x.of(def.by("clew.kind", kind)).add...)
 		}
 	}
 }
 
+// by adds an attribute.
+func (l labels) by(name, value string) labels {
+	if l.a == "" {
+		l.a, l.av = name, value
+	} else {
+		l.b, l.bv = name, value
+	}
+	return l
+}
+
 // ended counts an execution that has ended.
 func (x *meters) ended(ctx context.Context, rec *durable.Record) {
-	def, of := rec.Definition, []label{{"clew.outcome", rec.Status.String()}}
+	def := labels{definition: rec.Definition}
+	of := def.by("clew.outcome", rec.Status.String())
 	if forward, unwind, ok := axes(&rec.Identity, rec.Detail); ok {
-		of = []label{{"clew.outcome", forward}, {"clew.unwind", unwind}}
+		of = def.by("clew.outcome", forward).by("clew.unwind", unwind)
 	}
-	x.ended_.Add(ctx, 1, x.of(def, of...))
+	x.ended_.Add(ctx, 1, x.of(of).add...)
 	if u := rec.Usage; u != (durable.Usage{}) {
-		for _, c := range []struct {
-			kind string
-			n    float64
-		}{{"write", float64(u.WriteUnits)}, {"index", float64(u.IndexUnits)}, {"read", u.ReadUnits}} {
-			x.units.Add(ctx, c.n, x.of(def, label{"clew.unit", c.kind}))
-		}
+		x.units.Add(ctx, float64(u.WriteUnits), x.of(def.by("clew.unit", "write")).add...)
+		x.units.Add(ctx, float64(u.IndexUnits), x.of(def.by("clew.unit", "index")).add...)
+		x.units.Add(ctx, u.ReadUnits, x.of(def.by("clew.unit", "read")).add...)
 	}
 	if began := unwindingSince(rec); !began.IsZero() {
-		x.unwind.Record(ctx, rec.Ended.Sub(began).Seconds(), x.of(def))
+		x.unwind.Record(ctx, rec.Ended.Sub(began).Seconds(), x.of(def).record...)
 	}
 }
 

@@ -65,6 +65,8 @@ func (h *hosts) points() (all []point) {
 // billed is a store that charges.
 type billed struct{ durable.Store }
 
+func (billed) Bills() bool { return true }
+
 func (b billed) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
 	rec, err := b.Store.Load(ctx, id, what)
 	if err == nil {

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,21 +14,23 @@ import (
 
 // root is where the spans of an execution belong.
 type root struct {
+	seed
 	ctx     context.Context   // with the starter's baggage, and span if it had one
 	starter trace.SpanContext // invalid when it had none
 	trace   trace.TraceID
 	flags   trace.TraceFlags
 	id      string
-	same    []attribute.KeyValue // of all its spans
+	same    [2]attribute.KeyValue // of all its spans
+	version attribute.KeyValue
 }
 
 type rootKey struct{}
 
 // rootOf reads from the record where an execution's spans belong.
 func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
-	r := &root{ctx: ctx, id: id.ID, trace: derivedTrace(id.ID), flags: trace.FlagsSampled, same: []attribute.KeyValue{
-		attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition), attribute.String("clew.definition.version", id.Version),
-	}}
+	r := &root{seed: seedOf(id.ID), ctx: ctx, id: id.ID, flags: trace.FlagsSampled, version: attribute.String("clew.definition.version", id.Version),
+		same: [2]attribute.KeyValue{attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition)}}
+	r.trace = r.seed.trace
 	if len(id.Trace) == 0 {
 		return r
 	}
@@ -37,7 +40,7 @@ func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
 		return r
 	}
 	r.trace, r.flags = sc.TraceID(), sc.TraceFlags()
-	if sc.SpanID() != derivedSpan(id.ID, kindExecution) { // else there was no starter, and it says only whether it is sampled
+	if sc.SpanID() != r.span(kindExecution) { // else there was no starter, and it says only whether it is sampled
 		r.starter = sc
 	}
 	return r
@@ -52,11 +55,7 @@ func (t *Telemetry) rootIn(ctx context.Context, id *durable.Identity) *root {
 }
 
 // at is the context of a span of the execution, which may not exist yet.
-func (r *root) at(parts ...int64) trace.SpanContext {
-	return r.span(derivedSpan(r.id, parts...))
-}
-
-func (r *root) span(id trace.SpanID) trace.SpanContext {
+func (r *root) at(id trace.SpanID) trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.trace, SpanID: id, TraceFlags: r.flags, TraceState: r.starter.TraceState(), Remote: true})
 }
 
@@ -90,11 +89,11 @@ func (t *Telemetry) carry(ctx context.Context) map[string]string {
 func (t *Telemetry) ObserveStart(ctx context.Context, id *durable.Identity, by *durable.Observation) map[string]string {
 	if by != nil {
 		r := t.rootIn(ctx, by.Execution)
-		ctx = trace.ContextWithRemoteSpanContext(r.ctx, r.at(kindOperation, by.Run, by.Operation))
+		ctx = trace.ContextWithRemoteSpanContext(r.ctx, r.at(r.span(kindOperation, by.Run, by.Operation)))
 	}
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		own := wanted{trace: derivedTrace(id.ID), span: derivedSpan(id.ID, kindExecution)}
-		if sc := t.probe(own, id.Definition); sc.IsValid() && !sc.IsSampled() {
+		s := seedOf(id.ID)
+		if sc := t.probe(&wanted{trace: s.trace, span: s.span(kindExecution)}, id.Definition); sc.IsValid() && !sc.IsSampled() {
 			ctx = trace.ContextWithSpanContext(ctx, sc)
 		} // if it is sampled that follows from nothing being kept
 	}
@@ -111,17 +110,40 @@ type spec struct {
 	links  []trace.Link
 }
 
-// start starts a span with a derived ID, if the execution is sampled.
+// start starts a span with a derived ID, that of the execution's spans that are
+// known to nobody yet.
 func (t *Telemetry) start(ctx context.Context, r *root, s *spec) (context.Context, trace.Span) {
 	if !r.flags.IsSampled() {
 		ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: s.trace, SpanID: s.id, TraceFlags: r.flags}))
 		return ctx, trace.SpanFromContext(ctx)
 	}
-	ctx = trace.ContextWithSpanContext(ctx, s.parent)
-	opts := []trace.SpanStartOption{trace.WithTimestamp(s.at), trace.WithAttributes(r.same...)}
+	return t.startIn(trace.ContextWithSpanContext(ctx, s.parent), s)
+}
+
+// startIn starts a span in a context that has its parent.
+func (t *Telemetry) startIn(ctx context.Context, s *spec) (context.Context, trace.Span) {
+	opts := make([]trace.SpanStartOption, 1, 2)
+	opts[0] = trace.WithTimestamp(s.at)
 	if len(s.links) > 0 {
 		opts = append(opts, trace.WithLinks(s.links...))
 	}
-	ctx, span := t.tracer.Start(context.WithValue(ctx, wantedKey{}, wanted{trace: s.trace, span: s.id, sampled: true}), s.name, opts...)
-	return context.WithValue(ctx, wantedKey{}, nil), span // what bodies start has IDs of its own
+	w := &wanted{trace: s.trace, span: s.id, sampled: true}
+	ctx, span := t.tracer.Start(context.WithValue(ctx, wantedKey{}, w), s.name, opts...)
+	w.taken, w.heard = true, true // also if the provider makes no spans: what bodies start has IDs of its own
+	return ctx, span
+}
+
+// buffers are for attributes on their way into a span, which copies them.
+var buffers = sync.Pool{New: func() any { return new([16]attribute.KeyValue) }}
+
+// describe gives a span the attributes that all spans of the execution have, and
+// those that add adds.
+func (r *root) describe(span trace.Span, add func([]attribute.KeyValue) []attribute.KeyValue) {
+	if !span.IsRecording() {
+		return
+	}
+	buf := buffers.Get().(*[16]attribute.KeyValue)
+	span.SetAttributes(add(append(buf[:0], r.same[:]...))...)
+	clear(buf[:])
+	buffers.Put(buf)
 }

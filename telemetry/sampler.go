@@ -18,8 +18,10 @@ func Sampler(next sdktrace.Sampler) sdktrace.Sampler { return sampler{next} }
 
 type sampler struct{ next sdktrace.Sampler }
 
+// ShouldSample comes right after the generator.
 func (s sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if w, ok := p.ParentContext.Value(wantedKey{}).(wanted); ok && w.sampled {
+	if w, ok := p.ParentContext.Value(wantedKey{}).(*wanted); ok && w.sampled && !w.heard {
+		w.heard = true
 		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState()}
 	}
 	return s.next.ShouldSample(p)

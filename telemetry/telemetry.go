@@ -63,8 +63,8 @@ func New(opts Options) (*Telemetry, error) {
 		opts.Propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 	}
 	t := &Telemetry{opts: opts, tracer: opts.TracerProvider.Tracer(scope)}
-	probe := wanted{trace: derivedTrace("probe"), span: derivedSpan("probe")}
-	if got := t.probe(probe, "clew probe"); got.IsValid() && (got.TraceID() != probe.trace || got.SpanID() != probe.span) {
+	probe := seedOf("probe")
+	if got := t.probe(&wanted{trace: probe.trace, span: probe.span()}, "clew probe"); got.IsValid() && (got.TraceID() != probe.trace || got.SpanID() != probe.span()) {
 		return nil, ErrIDGenerator
 	}
 	var err error
@@ -75,7 +75,7 @@ func New(opts Options) (*Telemetry, error) {
 }
 
 // probe returns what a span would be. It is never ended, so never exported.
-func (t *Telemetry) probe(w wanted, name string) trace.SpanContext {
+func (t *Telemetry) probe(w *wanted, name string) trace.SpanContext {
 	_, span := t.tracer.Start(context.WithValue(context.Background(), wantedKey{}, w), name)
 	return span.SpanContext()
 }
@@ -102,16 +102,15 @@ func (t *Telemetry) Observe(ctx context.Context, o *durable.Observation) context
 
 func (t *Telemetry) activationStarts(ctx context.Context, o *durable.Observation) context.Context {
 	r := t.rootOf(ctx, o.Execution)
-	ctx = context.WithValue(r.ctx, rootKey{}, r)
-	s := &spec{name: "activation " + o.Execution.Definition, at: o.At, id: derivedSpan(o.Execution.ID, kindActivation, o.Epoch), trace: r.trace, parent: r.at(kindExecution)}
+	s := &spec{name: "activation " + o.Execution.Definition, at: o.At, id: r.span(kindActivation, o.Epoch), trace: r.trace, parent: r.at(r.span(kindExecution))}
 	if t.opts.PerActivation {
 		s.links = []trace.Link{{SpanContext: s.parent}}
-		s.trace, s.parent = derivedTrace(o.Execution.ID, o.Epoch), trace.SpanContext{}
+		s.trace, s.parent = r.activation(o.Epoch), trace.SpanContext{}
 	}
-	ctx, span := t.start(ctx, r, s)
-	if span.IsRecording() {
-		span.SetAttributes(attribute.Int64("clew.activation", o.Epoch))
-	}
+	ctx, span := t.start(context.WithValue(r.ctx, rootKey{}, r), r, s)
+	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
+		return append(attrs, r.version, attribute.Int64("clew.activation", o.Epoch))
+	})
 	return ctx
 }
 
@@ -135,26 +134,24 @@ func (t *Telemetry) activationEnds(ctx context.Context, o *durable.Observation) 
 	}
 	rec := o.Record()
 	t.meters.ended(ctx, rec)
-	t.report(rec.ID, t.tell(ctx, rec))
+	if r := t.rootIn(ctx, o.Execution); r.flags.IsSampled() {
+		t.tell(r, rec, o.Operations())
+	}
 }
 
 // runEnds exports the operations of a run of ContinueAsNew that has ended.
 func (t *Telemetry) runEnds(ctx context.Context, o *durable.Observation) {
-	t.report(o.Execution.ID, t.tellRun(t.rootIn(ctx, o.Execution), o.Record(), o.At, false))
-}
-
-func (t *Telemetry) report(execution string, err error) {
-	if err != nil {
-		otel.Handle(fmt.Errorf("telemetry: the spans of execution %q are lost: %w", execution, err))
+	if r := t.rootIn(ctx, o.Execution); r.flags.IsSampled() {
+		t.tellRun(r, o.Record(), o.Operations(), o.At, nil)
 	}
 }
 
 func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) context.Context {
 	r := t.rootIn(ctx, o.Execution)
 	s := &spec{
-		name: "attempt " + nameOf(o.Name, o.Type, o.Subtype), at: o.At, trace: r.trace, parent: r.at(kindOperation, o.Run, o.Operation),
+		name: "attempt " + nameOf(o.Name, o.Type, o.Subtype), at: o.At, trace: r.trace, parent: r.at(r.span(kindOperation, o.Run, o.Operation)),
 		// By its time too, for the rare attempt that runs twice under one claim.
-		id: derivedSpan(o.Execution.ID, kindAttempt, o.Run, o.Operation, int64(o.Attempt), o.Epoch, o.At.UnixMicro()),
+		id: r.span(kindAttempt, o.Run, o.Operation, int64(o.Attempt), o.Epoch, o.At.UnixMicro()),
 	}
 	if t.opts.PerActivation {
 		s.links = []trace.Link{{SpanContext: s.parent}}
@@ -162,11 +159,11 @@ func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) c
 		s.trace = s.parent.TraceID()
 	}
 	ctx, span := t.start(ctx, r, s)
-	if span.IsRecording() {
-		span.SetAttributes(attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path),
-			attribute.String("clew.operation.type", o.Type.String()), attribute.String("clew.operation.subtype", subtypeOf(o.Type, o.Subtype)),
-			attribute.Int64("clew.operation.number", o.Operation), attribute.Int("clew.attempt", o.Attempt), attribute.Int64("clew.activation", o.Epoch))
-	}
+	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
+		return append(attrs, attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path),
+			attribute.String("clew.operation.subtype", subtypeOf(o.Type, o.Subtype)), attribute.Int64("clew.operation.number", o.Operation),
+			attribute.Int("clew.attempt", o.Attempt), attribute.Int64("clew.activation", o.Epoch))
+	})
 	return ctx
 }
 

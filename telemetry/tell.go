@@ -26,20 +26,24 @@ func (t *Telemetry) Tell(ctx context.Context, rec *durable.Record) error {
 	if !rec.Status.Ended() {
 		return fmt.Errorf("%w: %q is %v", ErrNotEnded, rec.ID, rec.Status)
 	}
-	return t.tell(ctx, rec)
+	ops, err := durable.Operations(rec)
+	if err != nil {
+		return fmt.Errorf("telemetry: %q: %w", rec.ID, err)
+	}
+	if r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity); r.flags.IsSampled() {
+		t.tell(r, rec, ops)
+	}
+	return nil
 }
 
 // tell exports the execution's own span, and those of its last run.
-func (t *Telemetry) tell(ctx context.Context, rec *durable.Record) error {
-	r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity)
-	if !r.flags.IsSampled() {
-		return nil
+func (t *Telemetry) tell(r *root, rec *durable.Record, ops []durable.OperationInfo) {
+	own := t.execution(r, rec)
+	t.tellRun(r, rec, ops, rec.Ended, own)
+	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
+		fail(own, rec.Error)
 	}
-	if err := t.tellRun(r, rec, rec.Ended, true); err != nil {
-		return err
-	}
-	t.execution(r, rec)
-	return nil
+	own.End(trace.WithTimestamp(rec.Ended))
 }
 
 // runOf is the run of ContinueAsNew that a record's journal is of, and when it
@@ -52,21 +56,20 @@ func runOf(rec *durable.Record) (int64, time.Time) {
 }
 
 // tellRun exports the spans of the operations that a record's journal has. What
-// has not ended ends with the run.
-func (t *Telemetry) tellRun(r *root, rec *durable.Record, end time.Time, last bool) error {
-	if !r.flags.IsSampled() {
-		return nil
-	}
-	ops, err := durable.Operations(rec)
-	if err != nil {
-		return err
-	}
+// has not ended ends with the run. own is the execution's span, nil while it goes
+// on in another run.
+func (t *Telemetry) tellRun(r *root, rec *durable.Record, ops []durable.OperationInfo, end time.Time, own trace.Span) {
 	run, began := runOf(rec)
-	x := &telling{Telemetry: t, root: r, rec: rec, run: run, end: end, top: r.at(kindExecution), spans: make([]trace.Span, len(ops))}
-	if run > 1 || !last { // one of several: it gets a span of its own
-		x.top = r.at(kindRun, run)
-		_, x.own = t.start(r.ctx, r, &spec{name: "run " + strconv.FormatInt(run, 10), at: began, trace: r.trace, id: x.top.SpanID(), parent: r.at(kindExecution)})
+	x := &telling{Telemetry: t, root: r, rec: rec, run: run, end: end, above: own, spans: make([]trace.Span, len(ops))}
+	top := r.at(r.span(kindExecution))
+	if run > 1 || own == nil { // one of several: it gets a span of its own
+		s := &spec{name: "run " + strconv.FormatInt(run, 10), at: began, trace: r.trace, id: r.span(kindRun, run), parent: top}
+		_, x.above = t.start(r.ctx, r, s)
+		r.describe(x.above, func(attrs []attribute.KeyValue) []attribute.KeyValue { return attrs })
+		top = r.at(s.id)
+		defer x.above.End(trace.WithTimestamp(end))
 	}
+	x.top = trace.ContextWithSpanContext(r.ctx, top)
 	for i := range ops {
 		x.begin(&ops[i])
 	}
@@ -74,10 +77,6 @@ func (t *Telemetry) tellRun(r *root, rec *durable.Record, end time.Time, last bo
 	for i := range ops {
 		x.finish(&ops[i])
 	}
-	if x.own != nil {
-		x.own.End(trace.WithTimestamp(end))
-	}
-	return nil
 }
 
 // telling is the export of one run.
@@ -87,34 +86,35 @@ type telling struct {
 	rec   *durable.Record
 	run   int64
 	end   time.Time
-	top   trace.SpanContext // under which its operations stand
-	own   trace.Span        // its span; nil if it is the only run
-	spans []trace.Span      // of operations, by number
+	above trace.Span      // that of the execution, or of the run
+	top   context.Context // with it as the parent
+	spans []trace.Span    // of operations, by number
 }
 
 // begin starts the span of an operation.
 func (x *telling) begin(op *durable.OperationInfo) {
-	s := &spec{name: nameOf(op.Name, op.Type, op.Subtype), at: x.within(op.Started), trace: x.trace, id: derivedSpan(x.id, kindOperation, x.run, op.Number), parent: x.top}
+	s := &spec{name: nameOf(op.Name, op.Type, op.Subtype), at: x.within(op.Started), trace: x.trace, id: x.span(kindOperation, x.run, op.Number)}
+	in := x.top
 	if op.Parent != 0 {
-		s.parent = x.span(x.spans[op.Parent-1].SpanContext().SpanID())
+		in = trace.ContextWithSpanContext(x.ctx, x.at(x.span(kindOperation, x.run, op.Parent)))
 	}
 	if op.Link != 0 {
-		s.links = []trace.Link{{SpanContext: x.span(x.spans[op.Link-1].SpanContext().SpanID()),
+		s.links = []trace.Link{{SpanContext: x.at(x.span(kindOperation, x.run, op.Link)),
 			Attributes: []attribute.KeyValue{attribute.String("clew.link", strings.ToLower(op.Subtype))}}}
 	}
-	_, span := x.start(x.ctx, x.root, s)
+	_, span := x.startIn(in, s)
 	x.spans[op.Number-1] = span
-	attrs := []attribute.KeyValue{
-		attribute.String("clew.operation.name", op.Name), attribute.String("clew.operation.type", op.Type.String()),
-		attribute.String("clew.operation.subtype", subtypeOf(op.Type, op.Subtype)), attribute.Int64("clew.operation.number", op.Number),
-	}
-	if op.Attempts > 0 {
-		attrs = append(attrs, attribute.Int("clew.attempts", op.Attempts))
-	}
-	if op.Started.Before(x.rec.Created) {
-		attrs = append(attrs, attribute.Bool("clew.operation.copied", true)) // from the origin of a re-run
-	}
-	span.SetAttributes(attrs...)
+	x.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
+		attrs = append(attrs, attribute.String("clew.operation.name", op.Name), attribute.String("clew.operation.type", op.Type.String()),
+			attribute.String("clew.operation.subtype", subtypeOf(op.Type, op.Subtype)), attribute.Int64("clew.operation.number", op.Number))
+		if op.Attempts > 0 {
+			attrs = append(attrs, attribute.Int("clew.attempts", op.Attempts))
+		}
+		if op.Started.Before(x.rec.Created) {
+			attrs = append(attrs, attribute.Bool("clew.operation.copied", true)) // from the origin of a re-run
+		}
+		return attrs
+	})
 }
 
 // within is a time that is not before the execution, as those of operations
@@ -145,36 +145,29 @@ func (x *telling) finish(op *durable.OperationInfo) {
 	span.End(trace.WithTimestamp(x.within(ended)))
 }
 
-// execution exports the execution's own span.
-func (t *Telemetry) execution(r *root, rec *durable.Record) {
-	s := &spec{name: rec.Definition, at: rec.Created, trace: r.trace, id: derivedSpan(rec.ID, kindExecution), parent: r.starter}
+// execution starts the execution's own span.
+func (t *Telemetry) execution(r *root, rec *durable.Record) trace.Span {
+	s := &spec{name: rec.Definition, at: rec.Created, trace: r.trace, id: r.span(kindExecution), parent: r.starter}
 	if rec.Origin != "" {
-		origin := trace.NewSpanContext(trace.SpanContextConfig{TraceID: derivedTrace(rec.Origin), SpanID: derivedSpan(rec.Origin, kindExecution), TraceFlags: r.flags})
+		from := seedOf(rec.Origin)
+		origin := trace.NewSpanContext(trace.SpanContextConfig{TraceID: from.trace, SpanID: from.span(kindExecution), TraceFlags: r.flags})
 		if r.starter.IsValid() { // which both have, then
 			origin = origin.WithTraceID(r.trace)
 		}
 		s.links = []trace.Link{{SpanContext: origin, Attributes: []attribute.KeyValue{attribute.String("clew.link", "rerun")}}}
 	}
 	_, span := t.start(r.ctx, r, s)
-	attrs := append(sagaStatus(&rec.Identity, rec.Detail), attribute.String("clew.status", rec.Status.String()), attribute.Int64("clew.activations", rec.Activations))
-	if rec.Usage != (durable.Usage{}) {
-		attrs = append(attrs, attribute.Int64("clew.cost.write_units", rec.Usage.WriteUnits+rec.Usage.IndexUnits))
-	}
-	if t.opts.Payloads {
-		attrs = append(attrs, attribute.String("clew.input", string(rec.Input)), attribute.String("clew.result", string(rec.Result)))
-	}
-	span.SetAttributes(attrs...)
-	if run, _ := runOf(rec); run == 1 {
-		for e := range durable.History(rec) {
-			if e.Operation == "" {
-				addEvent(span, &e)
-			}
+	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
+		attrs = append(append(attrs, sagaStatus(&rec.Identity, rec.Detail)...), r.version, attribute.String("clew.status", rec.Status.String()), attribute.Int64("clew.activations", rec.Activations))
+		if rec.Usage != (durable.Usage{}) {
+			attrs = append(attrs, attribute.Int64("clew.cost.write_units", rec.Usage.WriteUnits+rec.Usage.IndexUnits))
 		}
-	}
-	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
-		fail(span, rec.Error)
-	}
-	span.End(trace.WithTimestamp(rec.Ended))
+		if t.opts.Payloads {
+			attrs = append(attrs, attribute.String("clew.input", string(rec.Input)), attribute.String("clew.result", string(rec.Result)))
+		}
+		return attrs
+	})
+	return span
 }
 
 // sagaStatus are the two axes of a saga's status; none of what is no saga.

@@ -263,6 +263,11 @@ type crasher struct {
 	left int64
 }
 
+func (c *crasher) Bills() bool {
+	b, ok := c.Store.(durable.Biller)
+	return ok && b.Bills()
+}
+
 func (c *crasher) count() {
 	if c.done.Add(1) == c.left {
 		c.mu.Lock() // for ever

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -28,6 +29,7 @@ type Collector struct {
 	traces     consumertest.TracesSink
 	metrics    consumertest.MetricsSink
 	parts      []component.Component
+	discard    bool // what is received: set it before anything is
 }
 
 // Start starts a collector on free ports of the loopback interface.
@@ -51,7 +53,16 @@ func Start(ctx context.Context) (*Collector, error) {
 	set := receiver.Settings{ID: component.NewID(factory.Type()), TelemetrySettings: component.TelemetrySettings{
 		Logger: zap.NewNop(), TracerProvider: tracenoop.NewTracerProvider(), MeterProvider: noop.NewMeterProvider(), Resource: pcommon.NewResource(),
 	}}
-	traces, err := factory.CreateTraces(ctx, set, cfg, &c.traces)
+	keep, err := consumer.NewTraces(func(ctx context.Context, td ptrace.Traces) error {
+		if c.discard {
+			return nil
+		}
+		return c.traces.ConsumeTraces(ctx, td)
+	})
+	if err != nil {
+		return nil, err
+	}
+	traces, err := factory.CreateTraces(ctx, set, cfg, keep)
 	if err != nil {
 		return nil, err
 	}

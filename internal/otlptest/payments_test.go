@@ -26,6 +26,12 @@ import (
 var programs string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(collectorVar) != "" {
+		if err := collect(); err != nil {
+			panic(err)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "otlptest")
 	if err != nil {
 		panic(err)

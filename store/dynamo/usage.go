@@ -19,6 +19,9 @@ import (
 // from the head: each costs by its size, and moves the entry in the index due
 // in a way that is known.
 
+// Bills implements durable.Biller.
+func (s *Store) Bills() bool { return true }
+
 // capacity asks each request what it consumed, indexes apart.
 const capacity = types.ReturnConsumedCapacityIndexes
 
