@@ -15,6 +15,7 @@ export CLEW_SQS_REQUIRED = 1
 UNRACED = ^TestStore(OnDynalite|Appends|Roughly)$$|^TestLoad$$|^TestMutants$$|^TestShapes$$|^TestCrashTree$$|^TestReal|^TestOnLambda|^TestLambdaAndWorker$$|^TestDeployed
 
 # A module of its own: nobody who uses clew depends on the OpenTelemetry Collector.
+# Its tests build programs from here, of which go test's cache would not know.
 NESTED = internal/otlptest
 
 test: check lint-templates servers
@@ -23,7 +24,7 @@ test: check lint-templates servers
 	$(GO) test -timeout 8m -run '$(UNRACED)' ./store/dynamo ./saga ./lambdahost ./examples/...
 	$(GO) test -timeout 5m ./internal/conformance
 	$(GO) test -timeout 5m ./internal/faultsuite
-	cd $(NESTED) && $(GO) test -timeout 8m ./...
+	cd $(NESTED) && $(GO) test -count=1 -timeout 8m ./...
 
 # What belongs to store/dynamo, with the lines of its bill.
 test-dynamodb: servers

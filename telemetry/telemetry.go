@@ -160,18 +160,23 @@ func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) c
 	}
 	ctx, span := t.start(ctx, r, s)
 	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
-		return append(attrs, attribute.String("clew.operation.name", o.Name), attribute.String("clew.operation.path", o.Path),
-			attribute.String("clew.operation.subtype", subtypeOf(o.Type, o.Subtype)), attribute.Int64("clew.operation.number", o.Operation),
+		attrs = append(attrs, attribute.String("clew.operation.name", o.Name), attribute.Int64("clew.operation.number", o.Operation),
 			attribute.Int("clew.attempt", o.Attempt), attribute.Int64("clew.activation", o.Epoch))
+		if o.Path != o.Name {
+			attrs = append(attrs, attribute.String("clew.operation.path", o.Path))
+		}
+		return withSubtype(attrs, o.Subtype)
 	})
 	return ctx
 }
 
-func subtypeOf(typ durable.OpType, subtype string) string {
+// withSubtype adds what an operation is, where that is more than its type. What
+// goes without saying is not said: each attribute is paid for by each span.
+func withSubtype(attrs []attribute.KeyValue, subtype string) []attribute.KeyValue {
 	if subtype == "" {
-		return typ.String()
+		return attrs
 	}
-	return subtype
+	return append(attrs, attribute.String("clew.operation.subtype", subtype))
 }
 
 // nameOf is what a span about an operation is called.

@@ -106,14 +106,14 @@ func (x *telling) begin(op *durable.OperationInfo) {
 	x.spans[op.Number-1] = span
 	x.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
 		attrs = append(attrs, attribute.String("clew.operation.name", op.Name), attribute.String("clew.operation.type", op.Type.String()),
-			attribute.String("clew.operation.subtype", subtypeOf(op.Type, op.Subtype)), attribute.Int64("clew.operation.number", op.Number))
-		if op.Attempts > 0 {
+			attribute.Int64("clew.operation.number", op.Number))
+		if op.Attempts > 1 {
 			attrs = append(attrs, attribute.Int("clew.attempts", op.Attempts))
 		}
 		if op.Started.Before(x.rec.Created) {
 			attrs = append(attrs, attribute.Bool("clew.operation.copied", true)) // from the origin of a re-run
 		}
-		return attrs
+		return withSubtype(attrs, op.Subtype)
 	})
 }
 

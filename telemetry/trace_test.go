@@ -109,7 +109,7 @@ func wantStatus(t *testing.T, h *hosts, refused bool) {
 		}
 	}
 	attempt := find(t, h.spans.GetSpans(), "attempt charge")
-	for key, want := range map[string]string{"clew.operation.name": "charge", "clew.operation.path": "charge",
+	for key, want := range map[string]string{"clew.operation.name": "charge", "clew.operation.path": "",
 		"clew.operation.subtype": "Pivot", "clew.operation.number": "3", "clew.attempt": "1", "clew.activation": "3"} {
 		if got := text(attempt, key); got != want {
 			t.Errorf("the attempt's %s is %q, want %q", key, got, want)

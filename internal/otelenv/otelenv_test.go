@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -127,6 +128,38 @@ func TestBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deaf is a provider that does not look at contexts.
+type deaf struct{}
+
+func (deaf) ForceFlush(context.Context) error { time.Sleep(time.Hour); return nil }
+func (deaf) Shutdown(context.Context) error   { time.Sleep(time.Hour); return nil }
+
+// TestBoundedWhateverProvidersDo: providers that do not look at contexts hold
+// nobody up either, and not one the other.
+func TestBoundedWhateverProvidersDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Env{parts: []part{deaf{}, deaf{}}}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, tt := range []struct {
+			what string
+			ends func(context.Context) error
+			in   context.Context
+			took time.Duration
+		}{
+			{"ForceFlush", e.ForceFlush, short, time.Second},
+			{"ForceFlush without a deadline", e.ForceFlush, t.Context(), FlushTimeout},
+			{"Shutdown", e.Shutdown, t.Context(), FlushTimeout},
+		} {
+			began := time.Now()
+			if err := tt.ends(tt.in); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != tt.took {
+				t.Errorf("%s: got %v after %v, want a deadline after %v", tt.what, err, time.Since(began), tt.took)
+			}
+		}
+		time.Sleep(2 * time.Hour) // until they have returned
+	})
 }
 
 // TestPropagation: what a process exports for, it propagates.
