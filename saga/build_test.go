@@ -61,6 +61,8 @@ func TestBuildRefuses(t *testing.T) {
 		}, []string{"a durable function", "Retry, Timeout, AtMostOnce, KeyLifetime, Limit does nothing", "the operations in"}},
 		{"heartbeat of a step", func(b *builder) { saga.Step(b, "a", body).Heartbeat(time.Hour).ReadOnly() }, []string{"Heartbeat is for Await", "drop the call"}},
 		{"reminders of a step", func(b *builder) { saga.Step(b, "a", body).Remind(time.Hour, tell).ReadOnly() }, []string{"Remind is for Await", "drop the call"}},
+		{"ask timeout of a step", func(b *builder) { saga.Step(b, "a", body).AskTimeout(time.Hour).ReadOnly() }, []string{"AskTimeout is for Await", "drop the call"}},
+		{"bad ask timeout", func(b *builder) { saga.Await[string](b, "a", tell).AskTimeout(-1).ReadOnly() }, []string{"AskTimeout(-1ns)", "above zero"}},
 		{"bad heartbeat", func(b *builder) { saga.Await[string](b, "a", tell).Heartbeat(0).ReadOnly() }, []string{"Heartbeat(0s)", "above zero"}},
 		{"bad reminders", func(b *builder) { saga.Await[string](b, "a", tell).Remind(-1, tell).ReadOnly() }, []string{"Remind(-1ns)", "above zero"}},
 		{"nil reminder", func(b *builder) { saga.Await[string](b, "a", tell).Remind(time.Hour, nil).ReadOnly() }, []string{"Remind got a nil func"}},

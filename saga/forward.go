@@ -106,7 +106,7 @@ func (f *flow) options(t *try) []durable.StepOption {
 func (f *flow) policy(t *try) []durable.StepOption {
 	set := t.settings
 	if t.ask != nil {
-		set.timeout = 0 // it bounds the answer
+		set.timeout = set.asking // the other one bounds the answer
 	}
 	t.base = durable.DefaultRetry()
 	if f.pivoted {
@@ -131,7 +131,7 @@ func (f *flow) policy(t *try) []durable.StepOption {
 // an answer to the first one nobody would hear any more.
 func (f *flow) asks(ctx *durable.Context, t *try) (json.RawMessage, error) {
 	set := t.settings
-	set.timeout = 0 // it bounds the answer
+	set.timeout = set.asking // the other one bounds the answer
 	t.key = ""
 	opts := []durable.CallbackOption{
 		durable.WithSubmitter(append(f.policy(t), durable.WithSubtype(t.class.subtype(), 0))...), durable.WithCallbackReport(&t.rep),

@@ -137,6 +137,52 @@ func TestRemind(t *testing.T) {
 	}
 }
 
+// TestAskTimeout: an attempt to ask, or to remind, that gets no answer is given up
+// and repeated, whatever the answer may take.
+func TestAskTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, d, store := time.Now(), &desk{}, mem.New()
+		hangs := func(what string) func(saga.Context, order, string) error {
+			return func(c saga.Context, _ order, id string) error {
+				d.mu.Lock()
+				d.asked = id
+				d.mu.Unlock()
+				d.note("%s at %v", what, time.Since(began).Round(time.Second))
+				if c.Attempt() > 1 {
+					return nil
+				}
+				<-c.Done()
+				return c.Err()
+			}
+		}
+		b := saga.New[order, string]("approval", "1")
+		saga.Await[string](b, "ask", hangs("asked")).Timeout(48*time.Hour).AskTimeout(4*time.Second).
+			Retry(durable.Retry{Initial: time.Second, NoJitter: true}).
+			Remind(time.Hour, hangs("reminded")).Irreversible("a question")
+		sg, err := b.Build(nothing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ctx, stop := running(t, store, durable.Options{PollMax: time.Hour}, sg)
+		defer stop()
+		x, err := sg.Start(ctx, e, "o1", order{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Minute)
+		if err := e.CompleteCallback(ctx, d.callback(), "yes"); err != nil {
+			t.Error(err)
+		}
+		if _, err := x.Wait(ctx); err != nil {
+			t.Error(err)
+		}
+		want := []string{"asked at 0s", "asked at 5s", "reminded at 1h0m5s", "reminded at 1h0m10s"}
+		if !slices.Equal(d.notes, want) {
+			t.Errorf("got %q, want %q", d.notes, want)
+		}
+	})
+}
+
 // TestCrashRemind: under every crash it is asked, reminded twice and withdrawn
 // once nobody has answered, each again only where a crash explains it.
 func TestCrashRemind(t *testing.T) {

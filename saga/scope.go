@@ -88,7 +88,7 @@ func Wait[In any](s Scope[In], name string, d time.Duration) {
 // bounds how long an answer is waited for; without it that is for ever. Heartbeat
 // ends the wait when whoever answers falls silent, Remind asks again meanwhile. The
 // step is in doubt, and undone if it is undoable, once it has asked. Retry, AtMostOnce,
-// KeyLifetime and Limit are for asking. An operator's retry asks anew, under another
+// AskTimeout, KeyLifetime and Limit are for asking. An operator's retry asks anew, under another
 // key and callback ID, because an answer to the first one is not heard any more.
 func Await[T, In any](s Scope[In], name string, ask func(c Context, in In, callbackID string) error) *Forward[In, T] {
 	b := s.scope()

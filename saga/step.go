@@ -63,7 +63,7 @@ type settings struct {
 	keyLifetime time.Duration
 	limit       *Limit
 
-	heartbeat, reminders time.Duration // of an ask
+	heartbeat, reminders, asking time.Duration // of an ask
 }
 
 // named are the names of the settings that were set.
@@ -157,6 +157,16 @@ func (f *Forward[In, T]) Heartbeat(d time.Duration) *Forward[In, T] {
 	f.p.positive(f.s, "Heartbeat", d)
 	f.p.onlyAwait(f.s, "Heartbeat")
 	f.s.settings.heartbeat = d
+	return f
+}
+
+// AskTimeout is for Await, whose Timeout bounds the answer: it bounds each attempt
+// of asking, and of reminding. Default 30 s; less for hosts that end soon, which
+// start no attempt that may outlast them.
+func (f *Forward[In, T]) AskTimeout(d time.Duration) *Forward[In, T] {
+	f.p.positive(f.s, "AskTimeout", d)
+	f.p.onlyAwait(f.s, "AskTimeout")
+	f.s.settings.asking = d
 	return f
 }
 
