@@ -49,6 +49,9 @@ func callbacks(e *durable.Engine) http.Handler {
 		}
 		show(w, "approval", page{Status: http.StatusOK, Title: "May " + h.Name + " join?", Data: map[string]any{"Hire": h, "Question": q}})
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		show(w, "answer", page{Status: http.StatusNotFound, Title: "There is no such page"})
+	})
 	return safely(mux)
 }
 

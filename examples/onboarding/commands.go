@@ -16,12 +16,9 @@ import (
 	"github.com/clewdev/clew/durable"
 )
 
-// at opens the files for a command that does its work beside whoever serves.
-func at(cfg config, use func(d *desk) error) error {
-	if _, err := os.Stat(cfg.db); err != nil {
-		return fmt.Errorf("%w: begin with `onboarding`, which makes the file and runs the onboardings, or name another -db", err)
-	}
-	d, closer, err := openDesk(cfg)
+// at opens sagas and books for a command that does its work beside whoever serves.
+func at(ctx context.Context, cfg config, use func(d *desk) error) error {
+	d, closer, err := openDesk(ctx, cfg, false)
 	if err != nil {
 		return err
 	}
@@ -29,7 +26,7 @@ func at(cfg config, use func(d *desk) error) error {
 }
 
 func hireCommand(ctx context.Context, cfg config, args []string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		h, err := d.hire(ctx, Hire{Name: args[0], Manager: cfg.manager, Laptop: cfg.laptop})
 		if errors.Is(err, durable.ErrExists) {
 			return fmt.Errorf("%s is there already, with another manager or laptop", h.ID)
@@ -42,7 +39,7 @@ func hireCommand(ctx context.Context, cfg config, args []string) error {
 }
 
 func hiresCommand(ctx context.Context, cfg config, _ []string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		t := newTable("who", "forward", "unwind", "waits for")
 		for next, more := "", true; more; more = next != "" {
 			rows, after, err := d.rows(ctx, next)
@@ -64,11 +61,14 @@ func hiresCommand(ctx context.Context, cfg config, _ []string) error {
 }
 
 func mailsCommand(ctx context.Context, cfg config, _ []string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		entries, err := d.books.all(ctx)
-		page, err2 := d.books.page(ctx, "")
+		page, err2 := d.books.page(ctx)
 		if err := errors.Join(err, err2); err != nil {
 			return err
+		}
+		if page == "" {
+			fmt.Println("Nobody has said with what the links begin: serve with -url.")
 		}
 		for _, e := range entries {
 			if e.To == "" {
@@ -99,7 +99,7 @@ func approvalCommand(answer string) func(context.Context, config, []string) erro
 
 // answerCommand answers the question that a hire waits at, as its link would.
 func answerCommand(ctx context.Context, cfg config, hireID, step, answer string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		h, rec, err := load(ctx, d.engine, hireID)
 		if err != nil {
 			return unknown(hireID, err)
@@ -127,7 +127,7 @@ func answerCommand(ctx context.Context, cfg config, hireID, step, answer string)
 }
 
 func cancelCommand(ctx context.Context, cfg config, args []string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		if _, _, err := load(ctx, d.engine, args[0]); err != nil {
 			return unknown(args[0], err)
 		}
@@ -140,7 +140,7 @@ func cancelCommand(ctx context.Context, cfg config, args []string) error {
 }
 
 func auditCommand(ctx context.Context, cfg config, _ []string) error {
-	return at(cfg, func(d *desk) error {
+	return at(ctx, cfg, func(d *desk) error {
 		findings, err := audit(ctx, d)
 		if err != nil {
 			return err

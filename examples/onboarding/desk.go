@@ -23,16 +23,15 @@ type desk struct {
 	day    time.Duration
 }
 
-// records are what the desk needs of the outside world; *books has them.
+// records are what the desk needs of the outside world; its books have them.
 type records interface {
 	// all returns what was done so far, oldest first, and not the tombstones.
 	all(ctx context.Context) ([]entry, error)
-	// page returns where the links of mails lead, and sets it unless url is "".
-	page(ctx context.Context, url string) (string, error)
+	// page returns with what the links of mails begin, "" if nobody has said it.
+	page(ctx context.Context) (string, error)
+	// setPage says it.
+	setPage(ctx context.Context, url string) error
 }
-
-// errHire: nobody can be hired so.
-var errHire = errors.New("no such hire")
 
 // hire starts an onboarding. The ID is made of the name, so that asking twice is
 // asking once; it is durable.ErrExists when somebody of that name was hired with
@@ -42,13 +41,10 @@ func (d *desk) hire(ctx context.Context, h Hire) (Hire, error) {
 	if h.ID == "" || len(h.ID) > 100 {
 		return h, fmt.Errorf("%w: a name needs letters or digits, and has up to 100 bytes", errHire)
 	}
-	if !slices.Contains(laptops, h.Laptop) {
-		return h, fmt.Errorf("%w: laptop %q is none of: %s", errHire, h.Laptop, strings.Join(laptops, "; "))
-	}
-	if !strings.Contains(h.Manager, "@") || len(h.Manager) > 100 {
-		return h, fmt.Errorf("%w: manager %q is no mail address of up to 100 bytes", errHire, h.Manager)
-	}
 	h.Email = h.ID + "@home.example"
+	if err := h.check(); err != nil {
+		return h, err
+	}
 	_, err := d.saga.Start(ctx, d.engine, h.ID, h)
 	return h, err
 }
@@ -108,12 +104,7 @@ func (d *desk) pages() http.Handler {
 	mux.HandleFunc("POST /hires", d.start)
 	mux.HandleFunc("GET /hires/{hire}", d.one)
 	mux.HandleFunc("POST /hires/{hire}/cancel", d.cancel)
-	answers := callbacks(d.engine)
-	mux.Handle("/approvals/", answers)
-	mux.Handle("/identity/", answers)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		show(w, "answer", page{Status: http.StatusNotFound, Title: "There is no such page"})
-	})
+	mux.Handle("/", callbacks(d.engine))
 	return safely(mux)
 }
 

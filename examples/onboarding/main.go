@@ -5,7 +5,7 @@
 //	go run ./examples/onboarding -day 20s
 //
 // and then the page that it names. Kill it at any moment and run it again: it
-// goes on.
+// goes on. With -store and -books everything is in DynamoDB.
 package main
 
 import (
@@ -20,7 +20,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/internal/otelenv"
 )
+
+// service is what this program is called in traces and metrics, unless
+// OTEL_SERVICE_NAME says otherwise.
+const service = "onboarding"
 
 // config is what the flags say.
 type config struct {
@@ -32,18 +39,24 @@ type config struct {
 	laptop  string
 	by      string
 	reason  string
+	store   string // instead of db
+	books   string // beside store
+	url     string
+	lease   time.Duration
+
+	observer durable.Observer // what the environment asks for
 }
 
 // command is what the first words on the command line name.
 type command struct {
 	name, args, about string
-	flags             []string // besides -db
+	flags             []string // besides those that say where everything is
 	needs             int      // arguments
 	run               func(ctx context.Context, cfg config, args []string) error
 }
 
 var commands = []command{
-	{"serve", "", "run the onboardings, and show the page; this is what it does without a command", []string{"day", "slow", "listen"}, 0, serve},
+	{"serve", "", "run the onboardings, and show the page; this is what it does without a command", []string{"day", "slow", "listen", "url", "lease"}, 0, serve},
 	{"hire", "NAME", "begin to onboard somebody", []string{"manager", "laptop"}, 1, hireCommand},
 	{"hires", "", "list all, and what they wait for", nil, 0, hiresCommand},
 	{"mails", "", "print the outbox, with the links", nil, 0, mailsCommand},
@@ -78,7 +91,16 @@ func run(ctx context.Context, words []string) error {
 	if err != nil {
 		return err
 	}
-	return cmd.run(ctx, cfg, args)
+	env, err := otelenv.Start(ctx, service)
+	if err != nil {
+		return err
+	}
+	cfg.observer = env.Observer()
+	err = cmd.run(ctx, cfg, args)
+	if e := env.Shutdown(context.Background()); e != nil { // which changes nothing else
+		fmt.Fprintln(os.Stderr, "onboarding: traces and metrics:", e)
+	}
+	return err
 }
 
 // parse reads flags wherever they stand among the other words.
@@ -93,6 +115,10 @@ func parse(words []string, cfg *config) (cmd command, args []string, err error) 
 	f.StringVar(&cfg.laptop, "laptop", laptops[0], "`model`: "+strings.Join(laptops, "; ")+" (which the shop refuses)")
 	f.StringVar(&cfg.by, "by", "", "`who` answers")
 	f.StringVar(&cfg.reason, "reason", "", "`why`")
+	f.StringVar(&cfg.store, "store", "", "`where` the sagas are, if not in -db: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=…")
+	f.StringVar(&cfg.books, "books", "", "`where` the books of the outside world are, with -store, likewise")
+	f.StringVar(&cfg.url, "url", "", "with what the links of mails begin, if not with the `address` of this page")
+	f.DurationVar(&cfg.lease, "lease", 30*time.Second, "after how long others go on with what a process had that was killed; in files they do at once")
 	for len(words) > 0 {
 		if err := f.Parse(words); errors.Is(err, flag.ErrHelp) {
 			usage(f)
@@ -117,21 +143,42 @@ func parse(words []string, cfg *config) (cmd command, args []string, err error) 
 		return cmd, nil, fmt.Errorf("%d arguments, and the use is: onboarding %s %s", len(args), cmd.name, cmd.args)
 	}
 	f.Visit(func(fl *flag.Flag) {
-		if fl.Name != "db" && !slices.Contains(cmd.flags, fl.Name) {
+		if fl.Name == "db" && cfg.store != "" {
+			err = errors.New("-db and -store: the sagas are in one of them")
+		}
+		if !slices.Contains(places, fl.Name) && !slices.Contains(cmd.flags, fl.Name) {
 			err = fmt.Errorf("-%s means nothing to %s: see onboarding -h", fl.Name, cmd.name)
 		}
 	})
 	return cmd, args, errors.Join(err, cfg.check())
 }
 
-func (cfg *config) check() error {
+// places are the flags that say where everything is.
+var places = []string{"db", "store", "books"}
+
+func (cfg *config) check() (err error) {
+	if cfg.url, err = baseOf(cfg.url); err != nil {
+		return fmt.Errorf("-url: %w", err)
+	}
 	switch {
-	case cfg.day < time.Millisecond || cfg.day > 1000*time.Hour:
-		return fmt.Errorf("-day %v: between 1ms and 1000h", cfg.day)
+	case (cfg.store == "") != (cfg.books == ""):
+		return errors.New("-store and -books go together: pass both, or neither and -db")
+	case cfg.lease < time.Second || cfg.lease > 5*time.Minute:
+		return fmt.Errorf("-lease %v: between 1s and 5m", cfg.lease)
 	case cfg.slow < 0 || cfg.slow > 20*time.Second:
 		return fmt.Errorf("-slow %v: between 0s and 20s", cfg.slow)
 	case cfg.db == "":
 		return errors.New("-db needs the path of a file")
+	}
+	if err := checkDay(cfg.day); err != nil {
+		return fmt.Errorf("-day %w", err)
+	}
+	return nil
+}
+
+func checkDay(day time.Duration) error {
+	if day < time.Millisecond || day > 1000*time.Hour {
+		return fmt.Errorf("%v: between 1ms and 1000h", day)
 	}
 	return nil
 }

@@ -32,6 +32,11 @@ func TestMain(m *testing.M) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		panic(string(out))
 	}
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} { // of a DynamoDB that takes any
+		if err := os.Setenv(name, "local"); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
@@ -244,7 +249,7 @@ func TestByPage(t *testing.T) {
 // people answer whatever is asked, in any way, until nobody waits any more. They
 // use the files beside whoever serves, as commands do.
 func people(t *testing.T, dir string, done <-chan struct{}) {
-	d, closer, err := openDesk(config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour})
+	d, closer, err := openDesk(t.Context(), config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour}, true)
 	if err != nil {
 		t.Error(err)
 		return
@@ -274,7 +279,7 @@ func people(t *testing.T, dir string, done <-chan struct{}) {
 // hireMany begins many onboardings, a third of which must fail.
 func hireMany(t *testing.T, dir string, n int) {
 	t.Helper()
-	d, closer, err := openDesk(config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour})
+	d, closer, err := openDesk(t.Context(), config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +317,7 @@ func claimed(t *testing.T, dir string, was durable.Head) bool {
 
 func heads(t *testing.T, dir string, statuses ...durable.Status) []durable.Head {
 	t.Helper()
-	d, closer, err := openDesk(config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour})
+	d, closer, err := openDesk(t.Context(), config{db: filepath.Join(dir, "onboarding.db"), day: time.Hour}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,6 +452,14 @@ func TestBadInput(t *testing.T) {
 		{[]string{"hire", "Bob", "-day", "2s"}, []string{"-day means nothing to hire"}},
 		{[]string{"-quickly"}, []string{"not defined: -quickly", "onboarding -h"}},
 		{[]string{"-day", "soon"}, []string{"invalid value", "-day"}},
+		{[]string{"-store", "dynamodb:t"}, []string{"-store and -books go together"}},
+		{[]string{"audit", "-books", "dynamodb:t"}, []string{"-store and -books go together"}},
+		{[]string{"-store", "redis:t", "-books", "dynamodb:t"}, []string{`-store "redis:t"`, "sqlite:PATH"}},
+		{[]string{"-store", "sqlite:other.db", "-books", "books.db"}, []string{`-books "books.db"`, "sqlite:PATH"}},
+		{[]string{"hires", "-store", "sqlite:nowhere.db", "-books", "sqlite:b.db"}, []string{"nowhere.db", "start the program that makes it"}},
+		{[]string{"hires", "-db", "x.db", "-store", "sqlite:other.db", "-books", "sqlite:b.db"}, []string{"-db and -store"}},
+		{[]string{"-url", "example.com"}, []string{"-url", "https://"}},
+		{[]string{"-lease", "1ms"}, []string{"-lease 1ms", "between"}},
 		{[]string{"-day", "0s"}, []string{"-day 0s", "between"}},
 		{[]string{"-slow", "1m"}, []string{"-slow 1m0s", "between"}},
 		{[]string{"-db", garbage}, []string{garbage, "not a database"}},
@@ -464,6 +477,7 @@ func TestBadInput(t *testing.T) {
 			}
 		}
 	}
+	does(t, dir, "hires", "-store", "sqlite:onboarding.db", "-books", "sqlite:onboarding-outside.db")
 	if out := does(t, dir, "-h"); !strings.Contains(out, "onboarding approve ada-lovelace") || !strings.Contains(out, "-day") {
 		t.Errorf("the help has no examples:\n%s", out)
 	}

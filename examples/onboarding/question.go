@@ -114,6 +114,7 @@ func load(ctx context.Context, e *durable.Engine, hireID string) (h Hire, rec *d
 		err = durable.ErrNotFound
 	default:
 		err = json.Unmarshal(rec.Input, &h)
+		h.ID = rec.ID
 	}
 	return h, rec, err
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +14,30 @@ import (
 
 // Hire is the input of the saga.
 type Hire struct {
-	ID      string `json:"id"`
+	ID      string `json:"id"` // the saga's own, which counts
 	Name    string `json:"name"`
 	Email   string `json:"email"`   // private, until there is a mailbox
 	Manager string `json:"manager"` // mail address
 	Laptop  string `json:"laptop"`  // model
+}
+
+// errHire: nobody can be hired so.
+var errHire = errors.New("no such hire")
+
+// check says what is wrong with a hire: whoever may invoke the function can send
+// anything.
+func (h Hire) check() error {
+	switch {
+	case slug(h.Name) == "" || len(h.Name) > 200:
+		return fmt.Errorf("%w: the name %.200q needs letters or digits, and has up to 200 bytes", errHire, h.Name)
+	case !slices.Contains(laptops, h.Laptop):
+		return fmt.Errorf("%w: laptop %.200q is none of: %s", errHire, h.Laptop, strings.Join(laptops, "; "))
+	case !strings.Contains(h.Manager, "@") || len(h.Manager) > 100:
+		return fmt.Errorf("%w: manager %.200q is no mail address of up to 100 bytes", errHire, h.Manager)
+	case !strings.Contains(h.Email, "@") || len(h.Email) > 200:
+		return fmt.Errorf("%w: email %.200q is no mail address of up to 200 bytes", errHire, h.Email)
+	}
+	return nil
 }
 
 // Welcome is what a hire who has come through ends with.
@@ -83,7 +104,13 @@ const definition = "onboarding"
 type deps struct {
 	outside outside
 	day     time.Duration // 24 hours, or less for whoever has no time
+	slow    time.Duration // what a call to the outside world takes, besides the usual
 }
+
+// usual bounds a call to the outside world. The timeout of a function has to be
+// longer, by the two seconds that its host keeps for itself, and what a killed
+// process was doing is not done again before.
+const usual = 6 * time.Second
 
 // onboard declares the saga: open an account, have the identity checked, ask the
 // manager, provide what a hire needs, and welcome.
@@ -95,38 +122,40 @@ type deps struct {
 // on Monday.
 func onboard(d deps) (*saga.Saga[Hire, Welcome], error) {
 	retry := durable.Retry{Initial: 200 * time.Millisecond, Max: time.Minute}
+	attempt := usual + d.slow
+	within := saga.UndoTimeout(attempt)
 	b := saga.New[Hire, Welcome](definition, "1")
 
 	account := saga.Step(b, "account", d.does(func(_ saga.Context, h Hire) Effect {
 		return Effect{Kind: kindAccount, Text: login(h)}
-	})).Retry(retry).Undo(d.undoes)
+	})).Retry(retry).Timeout(attempt).Undo(d.undoes, within)
 
 	saga.Await[Answer](b, "identity check", d.asks(func(h Hire, callbackID string) Effect {
 		return Effect{Kind: kindCheck, Text: "Who is " + h.Name + "?", Callback: callbackID}
-	})).Retry(retry).Timeout(3*d.day).Heartbeat(d.day*3/2).Remind(d.day, d.asks(func(h Hire, _ string) Effect {
+	})).Retry(retry).AskTimeout(attempt).Timeout(3*d.day).Heartbeat(d.day*3/2).Remind(d.day, d.asks(func(h Hire, _ string) Effect {
 		return Effect{Kind: kindReminder, To: h.Email, Text: "Please show your passport to the identity provider."}
-	})).Undo(undoing[Answer](d)) // the provider closes the case and forgets the documents
+	})).Undo(undoing[Answer](d), within) // the provider closes the case and forgets the documents
 
 	approved := saga.Await[Answer](b, "approval", d.asks(func(h Hire, callbackID string) Effect {
 		return Effect{Kind: kindRequest, To: h.Manager, Text: "Please approve that " + h.Name + " joins.", Callback: callbackID}
-	})).Retry(retry).Timeout(21*d.day).Remind(7*d.day, d.asks(func(h Hire, callbackID string) Effect {
+	})).Retry(retry).AskTimeout(attempt).Timeout(21*d.day).Remind(7*d.day, d.asks(func(h Hire, callbackID string) Effect {
 		return Effect{Kind: kindReminder, To: h.Manager, Text: h.Name + " is still waiting for your approval.", Callback: callbackID}
-	})).Undo(undoing[Answer](d)) // the manager is told: never mind
+	})).Undo(undoing[Answer](d), within) // the manager is told: never mind
 
 	provision := saga.Parallel(b, "provision")
 	saga.Step(provision, "directory", d.does(func(_ saga.Context, h Hire) Effect {
 		return Effect{Kind: kindDirectory, Text: h.Name}
-	})).Retry(retry).Undo(d.undoes)
+	})).Retry(retry).Timeout(attempt).Undo(d.undoes, within)
 	mailbox := saga.Step(provision, "mailbox", d.does(func(_ saga.Context, h Hire) Effect {
 		return Effect{Kind: kindMailbox, Text: login(h) + "@example.com"}
-	})).Retry(retry).Undo(d.undoes)
+	})).Retry(retry).Timeout(attempt).Undo(d.undoes, within)
 	laptop := saga.Step(provision, "laptop", d.does(func(_ saga.Context, h Hire) Effect {
 		return Effect{Kind: kindLaptop, Text: h.Laptop}
-	})).Retry(retry).Undo(d.undoes)
+	})).Retry(retry).Timeout(attempt).Undo(d.undoes, within)
 
 	saga.Pivot(b, "welcome", d.does(func(c saga.Context, h Hire) Effect {
 		return Effect{Kind: kindWelcome, To: h.Email, Text: "Welcome, " + h.Name + "! Your account is " + account.Of(c) + ", your laptop is " + laptop.Of(c) + "."}
-	})).Retry(retry).Verify(d.settles)
+	})).Retry(retry).Timeout(attempt).Verify(d.settles)
 
 	return b.Build(func(c saga.Context, h Hire) (Welcome, error) {
 		return Welcome{Account: account.Of(c), ApprovedBy: approved.Of(c).By, Mailbox: mailbox.Of(c), Laptop: laptop.Of(c)}, nil
@@ -138,12 +167,25 @@ func login(h Hire) string { return strings.ReplaceAll(h.ID, "-", ".") }
 
 // does is the body of a step that has an effect.
 func (d deps) does(effect func(saga.Context, Hire) Effect) func(saga.Context, Hire) (string, error) {
-	return func(c saga.Context, h Hire) (string, error) { return d.do(c, h, effect(c, h)) }
+	return func(c saga.Context, h Hire) (string, error) {
+		h = known(c, h)
+		return d.do(c, h, effect(c, h))
+	}
+}
+
+// known gives a hire the ID of the saga, by which lists, links and the audit know
+// them, whatever the input says.
+func known(c saga.Context, h Hire) Hire {
+	if info, ok := durable.StepInfoFrom(c); ok {
+		h.ID = info.Execution
+	}
+	return h
 }
 
 // asks tells somebody, once or as a reminder, what to answer under.
 func (d deps) asks(effect func(h Hire, callbackID string) Effect) func(saga.Context, Hire, string) error {
 	return func(c saga.Context, h Hire, callbackID string) error {
+		h = known(c, h)
 		_, err := d.do(c, h, effect(h, callbackID))
 		return err
 	}
@@ -152,6 +194,9 @@ func (d deps) asks(effect func(h Hire, callbackID string) Effect) func(saga.Cont
 // do has an effect. A refusal proves that there is none; every other error leaves
 // the step in doubt, and it is tried again.
 func (d deps) do(c saga.Context, h Hire, e Effect) (string, error) {
+	if err := h.check(); err != nil {
+		return "", saga.Reject(err) // before the first effect, since it is always the same
+	}
 	e.Hire = h.ID
 	id, err := d.outside.Do(c, c.Key(), e)
 	if errors.Is(err, errRefused) {

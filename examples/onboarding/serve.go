@@ -1,18 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/clewdev/clew/durable"
-	"github.com/clewdev/clew/store/sqlite"
 )
 
 // serve runs onboardings, and the page, until ctx ends.
@@ -21,15 +22,16 @@ func serve(ctx context.Context, cfg config, _ []string) error {
 	if err != nil {
 		return fmt.Errorf("%w: pass another -listen; any number of processes may share a -db", err)
 	}
-	d, closer, err := openDesk(cfg)
+	d, closer, err := openDesk(ctx, cfg, true)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	page := "http://" + listener.Addr().String()
-	if _, err := d.books.page(ctx, page); err != nil {
+	if err := sayPage(ctx, cfg, d.books, page); err != nil {
 		return errors.Join(err, listener.Close(), closer.Close())
 	}
-	fmt.Printf("onboarding: pid %d; a day takes %v; sagas in %s, the outside world in %s\n", os.Getpid(), cfg.day, cfg.db, booksPath(cfg.db))
+	fmt.Printf("onboarding: pid %d; a day takes %v; sagas in %s, the outside world in %s\n",
+		os.Getpid(), cfg.day, cmp.Or(cfg.store, cfg.db), cmp.Or(cfg.books, booksPath(cfg.db)))
 	fmt.Printf("onboarding: open %s\n", page)
 
 	ctx, stop := context.WithCancel(ctx)
@@ -55,18 +57,41 @@ func serve(ctx context.Context, cfg config, _ []string) error {
 	return errors.Join(err, <-ran, closer.Close())
 }
 
-// openDesk opens the two files, or makes them, and an engine over them.
-func openDesk(cfg config) (*desk, io.Closer, error) {
-	store, err := sqlite.Open(cfg.db, sqlite.Options{})
+// sayPage tells the books where the links of mails lead: here, unless -url has
+// another address, or somebody has told them one that is for others too.
+func sayPage(ctx context.Context, cfg config, b records, here string) error {
+	if cfg.url != "" || cfg.books == "" {
+		return b.setPage(ctx, cmp.Or(cfg.url, here))
+	}
+	page, err := b.page(ctx)
+	if page == "" && err == nil {
+		err = b.setPage(ctx, here)
+	}
+	return err
+}
+
+// baseOf is what comes before the paths of links.
+func baseOf(text string) (string, error) {
+	u, err := url.Parse(text)
+	if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "") {
+		return "", fmt.Errorf("%q is no URL with which links could begin: want it as in https://onboarding.example.com", text)
+	}
+	return strings.TrimRight(text, "/"), nil // a function's URL ends with a slash
+}
+
+// openDesk opens the sagas and the books, and an engine over them. What is not
+// there is made, or it is an error without create.
+func openDesk(ctx context.Context, cfg config, create bool) (*desk, io.Closer, error) {
+	store, closer, err := openStore(ctx, cfg, create)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := openBooks(booksPath(cfg.db))
+	b, err := openBooks(ctx, cfg, create)
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return nil, nil, errors.Join(err, closer.Close())
 	}
-	files := closers{b, store}
-	d, err := newDesk(store, slowly(b, cfg.slow), b, cfg.day, durable.Options{DrainTimeout: 5 * time.Second})
+	files := closers{b, closer}
+	d, err := newDesk(store, deps{slowly(b, cfg.slow), cfg.day, cfg.slow}, b, durable.Options{DrainTimeout: 5 * time.Second, Lease: cfg.lease, Observer: cfg.observer})
 	if err != nil {
 		return nil, nil, errors.Join(err, files.Close())
 	}
@@ -75,8 +100,8 @@ func openDesk(cfg config) (*desk, io.Closer, error) {
 
 // newDesk makes an engine that runs onboardings over a store, once its Run is
 // called.
-func newDesk(store durable.Store, world outside, b records, day time.Duration, opts durable.Options) (*desk, error) {
-	s, err := onboard(deps{outside: world, day: day})
+func newDesk(store durable.Store, on deps, b records, opts durable.Options) (*desk, error) {
+	s, err := onboard(on)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +109,8 @@ func newDesk(store durable.Store, world outside, b records, day time.Duration, o
 	if err != nil {
 		return nil, err
 	}
-	return &desk{engine: e, saga: s, books: b, day: day}, e.Register(s)
+	return &desk{engine: e, saga: s, books: b, day: on.day}, e.Register(s)
 }
-
-// booksPath is where the outside world is, beside the sagas.
-func booksPath(db string) string { return strings.TrimSuffix(db, ".db") + "-outside.db" }
 
 type closers []io.Closer
 

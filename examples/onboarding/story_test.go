@@ -40,7 +40,7 @@ func tell(t *testing.T, h Hire, happens func(s *story)) (*story, *durable.Record
 	var rec *durable.Record
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(24 * time.Hour)
-		d, err := newDesk(mem.New(), w, nil, w.day, durable.Options{PollMax: time.Hour})
+		d, err := newDesk(mem.New(), deps{outside: w, day: w.day}, nil, durable.Options{PollMax: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
