@@ -68,7 +68,7 @@ func mailsCommand(ctx context.Context, cfg config, _ []string) error {
 			return err
 		}
 		if page == "" {
-			fmt.Println("Nobody has said with what the links begin: serve with -url.")
+			fmt.Printf("Nobody has said with what the links begin: set %s of the function, or serve with -url.\n", urlVar)
 		}
 		for _, e := range entries {
 			if e.To == "" {

@@ -5,7 +5,8 @@
 //	go run ./examples/onboarding -day 20s
 //
 // and then the page that it names. Kill it at any moment and run it again: it
-// goes on. With -store and -books everything is in DynamoDB.
+// goes on. With -store and -books everything is in DynamoDB, and the same program
+// runs the same onboardings on Lambda.
 package main
 
 import (
@@ -77,6 +78,9 @@ A visit, with days of twenty seconds:
 `
 
 func main() {
+	if os.Getenv(runtimeVar) != "" {
+		os.Exit(runFunction())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
