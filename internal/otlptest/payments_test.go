@@ -260,10 +260,10 @@ func (w *world) wantCalls() {
 		}
 	}
 	for _, want := range []string{
-		"payments-gateway: POST /authorize under attempt authorize of payments",
-		"payments-warehouse: POST /release under attempt undo reserve of payments",
-		"payments-screening: POST /check_address under attempt address check of payments",
-		"payments-ledger: POST /receipt under attempt receipt of payments",
+		"payments-gateway: POST /gateway/authorize under attempt authorize of payments",
+		"payments-warehouse: POST /warehouse/release under attempt undo reserve of payments",
+		"payments-screening: POST /screening/check_address under attempt address check of payments",
+		"payments-ledger: POST /ledger/receipt under attempt receipt of payments",
 	} {
 		if !calls[want] {
 			w.t.Errorf("there is no %s among %v", want, calls)

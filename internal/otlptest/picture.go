@@ -15,8 +15,8 @@ import (
 // Measures of a picture.
 const (
 	rowHeight = 22
-	nameWidth = 330
-	barWidth  = 620
+	nameWidth = 370
+	barWidth  = 600
 	topMargin = 46
 )
 

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/clewdev/clew/internal/otlptest"
 )
@@ -53,10 +55,13 @@ func draw(ctx context.Context, path string) error {
 	return drawUndone(path, c.Spans())
 }
 
-// drawUndone draws the first order that was undone although a call of it had to
-// be repeated.
+// drawUndone draws the first order, by its ID, that was undone although a call of it
+// had to be repeated.
 func drawUndone(path string, spans []otlptest.Span) error {
-	for _, own := range spans {
+	byID := slices.SortedStableFunc(slices.Values(spans), func(a, b otlptest.Span) int {
+		return strings.Compare(a.Text("clew.execution.id"), b.Text("clew.execution.id"))
+	})
+	for _, own := range byID {
 		if own.Text("clew.saga.unwind") != "complete" || own.Text("clew.activation") != "" {
 			continue
 		}
