@@ -10,7 +10,7 @@ import (
 )
 
 func ExampleWithReminder() {
-	const day = 20 * time.Millisecond // in earnest 24 hours
+	const day = 300 * time.Millisecond // in earnest 24 hours; shorter ones pass unseen on a slow machine
 	desk := make(chan string, 1)
 	refund := durable.Define("refund", "1", func(ctx *durable.Context, order string) (string, error) {
 		by, err := durable.WaitForCallback[string](ctx, "approval", func(_ context.Context, callbackID string) error {
