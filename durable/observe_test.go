@@ -119,6 +119,7 @@ func TestObserverStarted(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}
+		synctest.Wait()
 		if !slices.Equal(idle.lines, []string{"started"}) {
 			t.Errorf("who creates and runs nothing was told %q, want that it has started one", idle.lines)
 		}
@@ -264,6 +265,7 @@ func TestObserverRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(k.ends) != 3 || k.ends[0].Kind != durable.ObserveRunEnd || k.ends[0].Run != 1 {
 			t.Fatalf("%d ends, want those of run 1 and of two activations", len(k.ends))
 		}
@@ -327,6 +329,7 @@ func TestObserverPark(t *testing.T) {
 		panic("a bug")
 	}, func(w *world, x *durable.Execution[int], _ int, err error) {
 		time.Sleep(time.Second)
+		synctest.Wait() // the observer is told after those who wait
 		if len(k.ends) != 1 || k.ends[0].Park == nil || k.ends[0].Park.Reason != durable.ParkPanic || k.ends[0].Status != durable.StatusParked {
 			t.Errorf("got %+v, want one end, parked for a panic", k.ends)
 		}
@@ -355,6 +358,7 @@ func TestObserveClaimLost(t *testing.T) {
 		other := newWorld(t, store, durable.Options{}, def)
 		defer other.stop()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if len(k.ends) == 0 || k.ends[0].Kind != durable.ObserveClaimLost || k.ends[0].Execution.ID != "x" || k.ends[0].Execution.Definition != "d" {
 			t.Errorf("got %+v, want a claim that was lost", k.ends)
 		}
