@@ -3,6 +3,7 @@ package participant
 import (
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel"
@@ -33,7 +34,13 @@ func TestCallsAreInTheCallersTrace(t *testing.T) {
 		},
 		"/warehouse/reserve": drop,
 	}
-	server := httptest.NewServer(traced(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answers[r.URL.Path](w) })))
+	answer := traced(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answers[r.URL.Path](w) }))
+	var inHand sync.WaitGroup // the server does not wait for a call whose connection was dropped
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inHand.Add(1)
+		defer inHand.Done()
+		answer.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	client, err := NewClient(At(server.URL), nil)
 	if err != nil {
@@ -45,7 +52,8 @@ func TestCallsAreInTheCallersTrace(t *testing.T) {
 	}
 	_ = client.Void(ctx, "k", 1, "f")
 	_, _ = client.Reserve(ctx, "k", 1, "o", "s", 1)
-	server.Close() // and so all calls are done
+	server.Close()
+	inHand.Wait()
 	want := map[string]codes.Code{"POST /gateway/capture": codes.Unset, "POST /gateway/void": codes.Error, "POST /warehouse/reserve": codes.Error}
 	for _, s := range spans.GetSpans() {
 		status, ok := want[s.Name]
