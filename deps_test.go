@@ -47,7 +47,8 @@ var allowed = map[string][]string{
 	"cmd/clewvet":                   {"analysis"},
 	"examples/onboarding":           {"all"},
 	"examples/payments":             {"all"},
-	"examples/payments/participant": {},
+	"examples/payments/participant": {"examples/internal/booktable"},
+	"examples/internal/booktable":   {},
 }
 
 // light are the packages that everybody's build carries, with all that they

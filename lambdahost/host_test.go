@@ -176,9 +176,7 @@ func TestCodeThatStaysExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud(t)
 		release := make(chan struct{})
-		def := durable.Define("deaf", "1", func(ctx *durable.Context, _ int) (int, error) {
-			return durable.Step(ctx, "deaf", func(context.Context) (int, error) { <-release; return 0, nil }, durable.WithTimeout(time.Second))
-		})
+		def := deaf(release)
 		began := time.Now()
 		_, err := c.event(c.host("7", nil, def), `{"clew": "start", "definition": "deaf", "id": "x", "input": 0}`)
 		if !errors.Is(err, durable.ErrStillRunning) || c.exits != 1 || time.Since(began) >= c.timeout {

@@ -189,6 +189,13 @@ func waits(d time.Duration) *durable.Definition[int, int] {
 	})
 }
 
+// deaf has a body that heeds nothing until it is released.
+func deaf(release <-chan struct{}) *durable.Definition[int, int] {
+	return durable.Define("deaf", "1", func(ctx *durable.Context, _ int) (int, error) {
+		return durable.Step(ctx, "deaf", func(context.Context) (int, error) { <-release; return 0, nil }, durable.WithTimeout(time.Second))
+	})
+}
+
 func (c *cloud) load(id string) *durable.Record {
 	c.t.Helper()
 	rec, err := c.store.Load(context.Background(), id, durable.LoadAll)

@@ -179,9 +179,7 @@ func TestExitSendsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud(t)
 		release := make(chan struct{})
-		deaf := durable.Define("deaf", "1", func(ctx *durable.Context, _ int) (int, error) {
-			return durable.Step(ctx, "deaf", func(context.Context) (int, error) { <-release; return 0, nil }, durable.WithTimeout(time.Second))
-		})
+		stays := deaf(release)
 		late := durable.Define("late", "1", func(ctx *durable.Context, _ int) (int, error) {
 			for {
 				if _, err := durable.Step(ctx, "a", func(context.Context) (int, error) { time.Sleep(57950 * time.Millisecond); return 0, nil }, durable.WithTimeout(58*time.Second)); err != nil {
@@ -189,7 +187,7 @@ func TestExitSendsFirst(t *testing.T) {
 				}
 			}
 		})
-		h := c.host("7", func(o *Options) { o.SQS = slowQueue{c} }, deaf, late)
+		h := c.host("7", func(o *Options) { o.SQS = slowQueue{c} }, stays, late)
 		sent := ""
 		h.exit = func(int) { c.mu.Lock(); defer c.mu.Unlock(); sent = fmt.Sprint(c.queue) }
 		_, err := c.event(h, batchOf(`{"clew": "start", "definition": "late", "id": "l", "input": 0}`, `{"clew": "start", "definition": "deaf", "id": "d", "input": 0}`))

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/clewdev/clew/examples/internal/booktable"
 )
 
 // dynamoDB is the part of *dynamodb.Client that books in a table use. What runs
@@ -40,7 +42,7 @@ const callTimeout = 5 * time.Second
 
 // The table's keys, and what their values begin with.
 const (
-	hashName, rangeName = "pk", "sk"
+	hashName, rangeName = booktable.Hash, booktable.Range
 
 	hashKey     = "key/" // and the key
 	rangeEffect = "effect"

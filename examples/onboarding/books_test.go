@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/examples/internal/booktable"
 	"github.com/clewdev/clew/internal/dynamolocal"
 	"github.com/clewdev/clew/internal/faultproxy"
 	"github.com/clewdev/clew/saga/sagatest"
@@ -39,7 +40,7 @@ func booksAt(t *testing.T, path string) books {
 func booksIn(t *testing.T, n int) (all []books, name string) {
 	t.Helper()
 	client, name := dynamolocal.Client(t), dynamolocal.Table(t)
-	if err := createBooksTable(t.Context(), client, name); err != nil {
+	if err := booktable.Create(t.Context(), client, name); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -265,7 +266,7 @@ func TestTableOfOthers(t *testing.T) {
 	if _, err := b.all(ctx); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "name another table") {
 		t.Errorf("the table of the sagas: got %v", err)
 	}
-	if err := createBooksTable(ctx, client, name); err != nil {
+	if err := booktable.Create(ctx, client, name); err != nil {
 		t.Errorf("a table that is there, and fits: %v", err)
 	}
 }

@@ -14,14 +14,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/examples/internal/booktable"
 	"github.com/clewdev/clew/internal/otelenv"
 	"github.com/clewdev/clew/lambdahost"
 	"github.com/clewdev/clew/lambdahost/awsenv"
@@ -80,7 +75,7 @@ func sagasFunction(ctx context.Context) (lambda.Handler, error) {
 	if b.name == "" {
 		return nil, fmt.Errorf("%s is not set: it names the DynamoDB table of the outside world's books", booksVar)
 	}
-	if b.client, err = booksClient(ctx); err != nil {
+	if b.client, err = booktable.FunctionClient(ctx); err != nil {
 		return nil, err
 	}
 	opts, err := hostOptions(ctx, deps{outside: b, day: day})
@@ -140,26 +135,6 @@ func hostOptions(ctx context.Context, d deps) (lambdahost.Options, error) {
 	opts.HTTP, opts.Flush = callbacks, env.ForceFlush
 	opts.Engine = durable.Options{Observer: env.Observer(), Logger: slog.New(slog.NewJSONHandler(os.Stderr, nil))}
 	return opts, err
-}
-
-// booksClient is one for a function: after a freeze its connections may be dead,
-// and it has to be told before the caller gives up.
-func booksClient(ctx context.Context) (*dynamodb.Client, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx,
-		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(2*time.Second)),
-		awsconfig.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxAttempts, o.MaxBackoff, o.RateLimiter = 5, 500*time.Millisecond, ratelimit.None
-			})
-		}))
-	if err != nil {
-		return nil, err
-	}
-	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
-		// What stands in for AWS sends no checksums, of which the client would warn
-		// at each response.
-		o.DisableValidateResponseChecksum = os.Getenv("AWS_ENDPOINT_URL_DYNAMODB") != "" || os.Getenv("AWS_ENDPOINT_URL") != ""
-	}), nil
 }
 
 // pagesFunction answers questions and runs nothing: for a public URL whose function

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/examples/internal/booktable"
 	"github.com/clewdev/clew/internal/storeurl"
 	"github.com/clewdev/clew/store/dynamo"
 	"github.com/clewdev/clew/store/sqlite"
@@ -93,7 +94,7 @@ func openBooks(ctx context.Context, cfg config, create bool) (books, error) {
 	}
 	b := &tableBooks{client, table}
 	if _, err = b.page(ctx); create && isMissing(err) {
-		err = createBooksTable(ctx, client, table)
+		err = booktable.Create(ctx, client, table)
 	}
 	if err != nil {
 		return nil, err

@@ -16,13 +16,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/clewdev/clew/examples/internal/booktable"
 	"github.com/clewdev/clew/examples/payments/participant"
 	"github.com/clewdev/clew/internal/lambdahttp"
 )
@@ -63,7 +58,7 @@ func participantsFunction(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Client, err = booksClient(ctx); err != nil {
+	if cfg.Client, err = booktable.FunctionClient(ctx); err != nil {
 		return err
 	}
 	handler, err := participant.NewHandler(cfg)
@@ -107,20 +102,4 @@ func participantsConfig(env func(string) string) (cfg participant.TableConfig, e
 		}
 	}
 	return cfg, nil
-}
-
-// booksClient is one for a function: after a freeze its connections may be
-// dead, and it has to be told before the caller gives up.
-func booksClient(ctx context.Context) (*dynamodb.Client, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx,
-		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(2*time.Second)),
-		awsconfig.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxAttempts, o.MaxBackoff, o.RateLimiter = 5, 500*time.Millisecond, ratelimit.None
-			})
-		}))
-	if err != nil {
-		return nil, err
-	}
-	return dynamodb.NewFromConfig(cfg), nil
 }

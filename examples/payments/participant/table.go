@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/clewdev/clew/examples/internal/booktable"
 )
 
 // DynamoDB is the part of *dynamodb.Client that participants and audits use.
@@ -22,17 +24,11 @@ type DynamoDB interface {
 	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
 }
 
-// TableMaker is the part of *dynamodb.Client that makes a table.
-type TableMaker interface {
-	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
-	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
-}
-
 // The table has two kinds of items, under ROLE/KEY: one for the key, which
 // every transaction about it replaces, and one for each call with it, which
 // also tells what the call did. A call so costs two items, and an undo three.
 const (
-	hashName, rangeName = "pk", "sk"
+	hashName, rangeName = booktable.Hash, booktable.Range
 
 	rangeKey  = "key"
 	rangeCall = "call#" // and the number of the call, in ten digits
@@ -103,33 +99,9 @@ type postingItem struct {
 // CreateTable makes a table for the books of the four participants, billed on
 // demand, and returns when it is ready. One that exists and fits is left as it
 // is; one that does not fit is an error.
-func CreateTable(ctx context.Context, client TableMaker, name string) error {
-	text := types.ScalarAttributeTypeS
-	in := &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{
-			{AttributeName: aws.String(hashName), AttributeType: text}, {AttributeName: aws.String(rangeName), AttributeType: text}},
-		KeySchema: []types.KeySchemaElement{
-			{AttributeName: aws.String(hashName), KeyType: types.KeyTypeHash}, {AttributeName: aws.String(rangeName), KeyType: types.KeyTypeRange}},
-	}
-	_, err := client.CreateTable(ctx, in)
-	var inUse *types.ResourceInUseException
-	if err != nil && !errors.As(err, &inUse) {
-		return fmt.Errorf("participant: create table %s: %w", name, err)
-	}
-	ready := dynamodb.NewTableExistsWaiter(client, func(o *dynamodb.TableExistsWaiterOptions) {
-		o.MinDelay, o.MaxDelay = 200*time.Millisecond, 2*time.Second
-	})
-	out, err := ready.WaitForOutput(ctx, &dynamodb.DescribeTableInput{TableName: &name}, time.Minute)
-	if err != nil {
-		return fmt.Errorf("participant: create table %s: %w", name, err)
-	}
-	var keys []string
-	for _, k := range out.Table.KeySchema {
-		keys = append(keys, *k.AttributeName)
-	}
-	if got := strings.Join(keys, ", "); got != hashName+", "+rangeName {
-		return fmt.Errorf("participant: create table %s: it exists, and its keys are %s, not %s and %s: choose another name", name, got, hashName, rangeName)
+func CreateTable(ctx context.Context, client booktable.Maker, name string) error {
+	if err := booktable.Create(ctx, client, name); err != nil {
+		return fmt.Errorf("participant: %w", err)
 	}
 	return nil
 }
