@@ -39,6 +39,6 @@ func TestInABrowser(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "node", "testdata/visit.cjs", s.url)
 	cmd.Env = append(os.Environ(), "PLAYWRIGHT="+playwright, "CHROMIUM="+chromium)
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "visited") {
-		t.Errorf("%v\n%s\nthe server says: %s", err, out, s.err.Bytes())
+		t.Errorf("%v\n%s\nthe server says: %s", err, out, s.err.String())
 	}
 }
