@@ -2,6 +2,7 @@ package lambdahost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -159,12 +160,14 @@ func TestDisorder(t *testing.T) {
 			for range 8 {
 				wg.Go(func() { f.serve(ctx, t) })
 			}
-			for i := range sagas {
-				f.put(fmt.Sprintf(`{"clew": "start", "definition": "trip%d", "id": "trip%d", "input": 1}`, i, i), 0)
-				f.put(fmt.Sprintf(`{"clew": "start", "definition": "trip%d", "id": "trip%d", "input": 1}`, i, i), time.Minute) // its producer insists
-				f.put(fmt.Sprintf(`{"clew": "start", "definition": "trip%d", "id": "trip%d", "input": 1}`, i, i), 5*time.Minute)
-			}
-			for range 40 {
+			for minute := range 40 {
+				for i := range sagas {
+					// Its producer insists: twice in any case, and until it is there.
+					_, err := store.Load(ctx, fmt.Sprint("trip", i), durable.LoadHead)
+					if minute == 0 || minute == 5 || errors.Is(err, durable.ErrNotFound) {
+						f.put(fmt.Sprintf(`{"clew": "start", "definition": "trip%d", "id": "trip%d", "input": 1}`, i, i), 0)
+					}
+				}
 				time.Sleep(time.Minute)
 				c.must(f.hosts["8"], `{"clew": "sweep"}`)
 			}
