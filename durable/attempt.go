@@ -200,6 +200,7 @@ type bodyResult struct {
 	notYet   bool // a poll after which the condition does not hold
 	panicked string
 	stack    []byte
+	at       time.Time // when the body returned
 }
 
 // execute runs the body and records how it ended.
@@ -229,11 +230,11 @@ func (s *stepRun) execute() {
 	}
 	a.mu.Unlock()
 
-	out, returned := make(chan bodyResult, 1), make(chan struct{})
+	out := make(chan bodyResult, 1)
 	a.eng.code.Add(1)
 	observed := s.attemptStarts(ctx) // here, where the stack has room for what observers do
-	go s.runBody(observed, out, returned)
-	r := s.wait(out, returned, deadline.Add(a.eng.opts.MaxSkew))
+	go s.runBody(observed, out)
+	r := s.wait(observed, out, deadline.Add(a.eng.opts.MaxSkew))
 
 	a.mu.Lock()
 	st.body, st.resting = nil, false
@@ -249,15 +250,13 @@ func (s *stepRun) execute() {
 	st.parkAndExit(a.bug(ParkPanic, s.path, fmt.Errorf("the body panicked: %s\n%s", r.panicked, r.stack)))
 }
 
-func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult, returned chan<- struct{}) {
-	defer s.a.eng.code.Done()
-	defer close(returned)
+func (s *stepRun) runBody(ctx context.Context, out chan<- bodyResult) {
 	r := bodyResult{panicked: "runtime.Goexit in the body"}
 	defer func() {
 		if p := recover(); p != nil {
 			r = bodyResult{panicked: fmt.Sprint(p), stack: debug.Stack()}
 		}
-		s.attemptEnds(ctx, &r)
+		r.at = now()
 		out <- r
 	}()
 	payload, err := s.body(ctx)
@@ -275,9 +274,10 @@ func (r Retry) resultOf(payload []byte, err error) bodyResult {
 
 // wait waits for the body to return, at most until the time at which nobody
 // counts on it any more.
-func (s *stepRun) wait(out <-chan bodyResult, returned chan struct{}, until time.Time) bodyResult {
+func (s *stepRun) wait(ctx context.Context, out <-chan bodyResult, until time.Time) bodyResult {
 	select {
 	case r := <-out: // most bodies are quick
+		s.returned(ctx, s.attemptEnds(), &r)
 		return r
 	default:
 	}
@@ -285,16 +285,47 @@ func (s *stepRun) wait(out <-chan bodyResult, returned chan struct{}, until time
 	defer end.Stop()
 	select {
 	case r := <-out:
+		s.returned(ctx, s.attemptEnds(), &r)
 		return r
 	case <-s.a.eng.hard.Done():
+		s.outlives(ctx, out)
 		return s.o.retry.resultOf(nil, ErrHostGone)
 	case <-end.C:
+		returned := s.outlives(ctx, out)
 		s.a.mu.Lock()
 		s.a.deaf = append(s.a.deaf, returned)
 		s.a.mu.Unlock()
 		s.a.eng.opts.Logger.Error("a step's body ignores that its context has ended", "execution", s.a.id.ID, "step", s.path)
 		return s.o.retry.resultOf(nil, ErrAttemptTimeout)
 	}
+}
+
+// outlives sees a body to its end that is not waited for.
+func (s *stepRun) outlives(ctx context.Context, out <-chan bodyResult) (returned chan struct{}) {
+	returned = make(chan struct{})
+	ends := s.attemptEnds() // now, before there is another attempt
+	go func() {
+		defer close(returned)
+		r := <-out
+		s.returned(ctx, ends, &r)
+	}()
+	return returned
+}
+
+// returned tells the observer, if there is one, that a body has returned.
+func (s *stepRun) returned(ctx context.Context, ends *Observation, r *bodyResult) {
+	defer s.a.eng.code.Done()
+	if ends == nil {
+		return
+	}
+	ends.At = r.at
+	switch {
+	case r.panicked != "":
+		ends.Err = &Error{Type: "panic", Message: "panic: " + r.panicked}
+	case r.err != nil:
+		ends.Err = r.err
+	}
+	s.a.eng.observe(ctx, ends)
 }
 
 // recordEnd records how an attempt ended. a.mu is held.

@@ -102,13 +102,23 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // Each activation that recorded something ends with InvocationCompleted, with
 // an Error if its process died, which is known once another has begun. An
 // attempt that is repeated under its number after a crash has no second start.
-func History(rec *Record) iter.Seq[Event] {
+func History(rec *Record) iter.Seq[Event] { return history(rec, false) }
+
+// Milestones is History without what concerns single operations, the activations,
+// and the beginning and end: it has what operators, signals and deadlines did to
+// the execution, where it parked, the runs of ContinueAsNew, and what the journal
+// means for a saga. It costs a fraction.
+func Milestones(rec *Record) iter.Seq[Event] { return history(rec, true) }
+
+func history(rec *Record, brief bool) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		h := &teller{yield: yield, id: rec.ID, starts: map[int64]*Entry{}, attempts: map[int64]int{}, going: true}
+		h := &teller{yield: yield, brief: brief, id: rec.ID, starts: map[int64]*Entry{}, attempts: map[int64]int{}, going: true}
 		if strings.HasPrefix(rec.Fingerprint, SagaFingerprint) {
 			h.saga = &sagaTeller{teller: h, journal: rec.Journal, happened: map[int64]bool{}}
 		}
-		h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
+		if !h.omits() {
+			h.tell(Event{Type: "ExecutionStarted", At: rec.Created, Details: EventDetails{Input: payloadOf(rec.Input)}})
+		}
 		for i := range rec.Journal {
 			h.entry(&rec.Journal[i])
 		}
@@ -122,6 +132,7 @@ func History(rec *Record) iter.Seq[Event] {
 type teller struct {
 	yield    func(Event) bool
 	id       string // of the execution
+	brief    bool   // only milestones
 	going    bool   // the caller wants more
 	count    int64
 	starts   map[int64]*Entry // first entry of each operation
@@ -139,8 +150,16 @@ func (h *teller) tell(e Event) {
 	}
 }
 
+// omits counts an event that is no milestone, and tells whether it is left out.
+func (h *teller) omits() bool {
+	if h.brief {
+		h.count++
+	}
+	return h.brief
+}
+
 func (h *teller) completed(at time.Time, failure *EventError) {
-	if h.active {
+	if h.active && !h.omits() {
 		h.tell(Event{Type: "InvocationCompleted", At: at, Details: EventDetails{Error: failure}})
 	}
 	h.active, h.epoch = false, 0
@@ -185,6 +204,14 @@ func (h *teller) entry(e *Entry) {
 		h.attempts[e.Op] = e.Attempt
 	}
 	h.saga.before(e, first)
+	if !h.omits() {
+		h.tell(h.operation(e, first, name, sub))
+	}
+	h.saga.after(e, first)
+}
+
+// operation is the event of an entry about an operation.
+func (h *teller) operation(e, first *Entry, name, sub string) Event {
 	ev := Event{Type: name + suffix(e, first), SubType: sub, At: e.At, Operation: strconv.FormatInt(e.Op, 10), Name: first.Name, Details: details(e, first)}
 	if first.Type == OpCallback && e.Kind == EntryStart {
 		ev.Details.CallbackID = callbackID(h.id, string(e.Payload))
@@ -193,8 +220,7 @@ func (h *teller) entry(e *Entry) {
 		ev.Parent = strconv.FormatInt(first.Parent, 10)
 	}
 	h.saga.undoing(&ev, e, first)
-	h.tell(ev)
-	h.saga.after(e, first)
+	return ev
 }
 
 // execution tells what concerns the execution as a whole.
@@ -258,6 +284,12 @@ func (h *teller) acted(e *Entry, target string) {
 
 // end tells how the execution ended.
 func (h *teller) end(head *Head) {
+	h.saga.end(head)
+	h.active = true
+	h.completed(head.Ended, nil)
+	if h.omits() {
+		return
+	}
 	ev := Event{At: head.Ended}
 	switch head.Status {
 	case StatusSucceeded:
@@ -269,9 +301,6 @@ func (h *teller) end(head *Head) {
 	default:
 		ev.Type, ev.Details.Error = "ExecutionFailed", errorOf(head.Error)
 	}
-	h.saga.end(head)
-	h.active = true
-	h.completed(head.Ended, nil)
 	h.tell(ev)
 }
 

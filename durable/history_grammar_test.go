@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,10 +16,24 @@ import (
 	"github.com/clewdev/clew/store/mem"
 )
 
+// milestones are the types of events that Milestones has.
+var milestones = []string{"CancelRequested", "ExecutionParked", "OperatorActed", "SignalReceived", "TerminateRequested", "ExecutionContinued",
+	"SagaRejected", "SagaCommitted", "SagaAbandoned", "UnwindStarted", "UnwindCompleted"}
+
+// wantMilestones: they are the history's events of their types.
+func wantMilestones(t *testing.T, rec *durable.Record) {
+	t.Helper()
+	want := slices.DeleteFunc(slices.Collect(durable.History(rec)), func(e durable.Event) bool { return !slices.Contains(milestones, e.Type) })
+	if got := slices.Collect(durable.Milestones(rec)); !slices.EqualFunc(got, want, func(a, b durable.Event) bool { return reflect.DeepEqual(a, b) }) {
+		t.Errorf("%s: got milestones\n%+v\nwant\n%+v", rec.ID, got, want)
+	}
+}
+
 // storyOf is a history in short: type, subtype, operation, parent, name, and
 // what of the details matters here, as the JSON form has them.
 func storyOf(t *testing.T, rec *durable.Record) (lines []string) {
 	t.Helper()
+	wantMilestones(t, rec)
 	for e := range durable.History(rec) {
 		b, err := json.Marshal(e)
 		if err != nil {

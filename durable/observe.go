@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -14,10 +15,11 @@ import (
 // code that calls it, so it should be quick; one that panics is logged, and
 // harms nothing.
 type Observer interface {
-	// Observe is told of one thing. o is its own to keep. The context that it
-	// returns, which must be derived from ctx, is used where something starts:
-	// from ObserveActivationStart by the handler and all attempts of the
-	// activation, from ObserveAttemptStart by the attempt's body. nil is ctx.
+	// Observe is told of one thing. o is used again once it has returned: copy
+	// what is to be kept. The context that it returns, which must be derived from
+	// ctx, is used where something starts: from ObserveActivationStart by the
+	// handler and all attempts of the activation, from ObserveAttemptStart by the
+	// attempt's body. nil is ctx.
 	Observe(ctx context.Context, o *Observation) context.Context
 }
 
@@ -78,10 +80,15 @@ type Observation struct {
 	Attempt   int
 	Replayed  bool
 
-	Status Status        // of an activation's end
-	Detail string        // custom status, at an activation's end
-	Park   *Park         // why, at the end of an activation that parked
-	Late   time.Duration // of an activation's start: after it was due
+	Status Status // of an activation's end
+	Detail string // custom status, at an activation's end
+	Park   *Park  // why, at the end of an activation that parked
+	// UnwindStarted, at an activation's end, is when the first undo began; zero if
+	// none has.
+	UnwindStarted time.Time
+	// Bills: the store is a Biller that bills, so Record reads what was consumed.
+	Bills bool
+	Late  time.Duration // of an activation's start: after it was due
 	// Unborn, at an activation's end: there was none. It was to begin with the
 	// creation of the execution, which exists already, or could not be written.
 	Unborn bool
@@ -120,11 +127,17 @@ func (e *Engine) startedBy(ctx context.Context, id *Identity, by *Observation) (
 // started tells the observer that an execution has been created.
 func (e *Engine) started(ctx context.Context, id *Identity) {
 	if e.opts.Observer != nil {
-		e.observe(ctx, &Observation{Kind: ObserveStarted, Execution: id, At: now(), Run: 1})
+		o := observations.Get().(*Observation)
+		*o = Observation{Kind: ObserveStarted, Execution: id, At: now(), Run: 1}
+		e.observe(ctx, o)
 	}
 }
 
-// observe tells the observer, and returns the context to go on with.
+// observations are used again: each attempt and operation has two.
+var observations = sync.Pool{New: func() any { return new(Observation) }}
+
+// observe tells the observer, and returns the context to go on with. o is gone
+// then.
 func (e *Engine) observe(ctx context.Context, o *Observation) (out context.Context) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -135,15 +148,20 @@ func (e *Engine) observe(ctx context.Context, o *Observation) (out context.Conte
 	if out = e.opts.Observer.Observe(ctx, o); out == nil {
 		out = ctx
 	}
+	*o = Observation{}
+	observations.Put(o)
 	return out
 }
 
 func (a *activation) observation(kind ObservationKind) *Observation {
-	return &Observation{Kind: kind, Execution: &a.id, At: now(), Run: a.journal.run, Epoch: a.epoch}
+	o := observations.Get().(*Observation)
+	o.Kind, o.Execution, o.At, o.Run, o.Epoch = kind, &a.id, now(), a.journal.run, a.epoch
+	return o
 }
 
-// of completes an observation about an operation.
-func (o *Observation) of(op *operation) *Observation {
+// about is an observation about an operation.
+func (a *activation) about(op *operation, kind ObservationKind) *Observation {
+	o := a.observation(kind)
 	o.Operation, o.Parent, o.Path, o.Name = op.num, op.id.parent, op.path, op.name
 	o.Type, o.Subtype, o.Link, o.Attempt = op.typ, op.subtype, op.link, op.attempt
 	return o
@@ -157,7 +175,7 @@ func (a *activation) note(e *Entry) {
 	}
 	op := a.journal.ops[e.Op-1]
 	if e.First {
-		o := a.observation(ObserveOperationStart).of(op)
+		o := a.about(op, ObserveOperationStart)
 		o.At = e.At
 		a.noted = append(a.noted, o)
 	}
@@ -170,7 +188,7 @@ func (a *activation) note(e *Entry) {
 }
 
 func (a *activation) noteEnd(op *operation) {
-	o := a.observation(ObserveOperationEnd).of(op)
+	o := a.about(op, ObserveOperationEnd)
 	o.At = op.ended
 	if op.err != nil {
 		o.Err = op.err
@@ -188,6 +206,12 @@ func (a *activation) tellAll(noted []*Observation) {
 	a.mu.Unlock()
 	for _, o := range noted {
 		a.eng.observe(ctx, o)
+	}
+	clear(noted)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.noted == nil { // to be used again
+		a.noted = noted[:0]
 	}
 }
 
@@ -208,7 +232,7 @@ func (k *call) replayed() {
 		op.untold = false
 		a.noteEnd(op)
 	case op.old:
-		o = a.observation(ObserveOperationEnd).of(op)
+		o = a.about(op, ObserveOperationEnd)
 		o.At, o.Replayed = op.ended, true
 	}
 	a.mu.Unlock()
@@ -266,7 +290,7 @@ func (a *activation) ended() {
 	case a.head.Status.Ended(): // its last words came later, but are not part of it
 		o.At = a.head.Ended
 	}
-	o.Park = a.head.Park
+	o.Park, o.UnwindStarted, o.Bills = a.head.Park, a.journal.unwindStarted(), a.eng.bills()
 	a.mu.Unlock()
 	o.Record, o.Operations = a.record, a.operations
 	a.eng.observe(a.ctx, o)
@@ -292,7 +316,7 @@ func (a *activation) record() *Record {
 	a.mu.Lock()
 	rec := &Record{Head: a.head, Journal: slices.Concat(a.written...)}
 	a.mu.Unlock()
-	if b, ok := a.eng.store.(Biller); !ok || !b.Bills() || !rec.Status.Ended() {
+	if !a.eng.bills() || !rec.Status.Ended() {
 		return rec
 	}
 	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
@@ -301,6 +325,22 @@ func (a *activation) record() *Record {
 		rec.Usage = stored.Usage
 	}
 	return rec
+}
+
+// bills tells whether executions have consumed what costs money.
+func (e *Engine) bills() bool {
+	b, ok := e.store.(Biller)
+	return ok && b.Bills()
+}
+
+// unwindStarted is when the first undo began, zero if none has.
+func (j *journal) unwindStarted() time.Time {
+	for _, op := range j.ops {
+		if op.typ == OpStep && op.subtype == SubtypeUndo {
+			return op.first
+		}
+	}
+	return time.Time{}
 }
 
 func (a *activation) operations() []OperationInfo {
@@ -335,24 +375,17 @@ func (s *stepRun) attemptStarts(ctx context.Context) context.Context {
 	return s.a.eng.observe(ctx, s.attempted(ObserveAttemptStart))
 }
 
-// attemptEnds tells the observer.
-func (s *stepRun) attemptEnds(ctx context.Context, r *bodyResult) {
+// attemptEnds is what to tell the observer once the body has returned; nil
+// without one.
+func (s *stepRun) attemptEnds() *Observation {
 	if s.a.eng.opts.Observer == nil {
-		return
+		return nil
 	}
-	o := s.attempted(ObserveAttemptEnd)
-	switch {
-	case r.panicked != "":
-		o.Err = &Error{Type: "panic", Message: "panic: " + r.panicked}
-	case r.err != nil:
-		o.Err = r.err
-	}
-	s.a.eng.observe(ctx, o)
+	return s.attempted(ObserveAttemptEnd)
 }
 
 func (s *stepRun) attempted(kind ObservationKind) *Observation {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	o := s.a.observation(kind).of(s.op)
-	return o
+	return s.a.about(s.op, kind)
 }

@@ -25,7 +25,7 @@ func TestObserverCostsNothingWithout(t *testing.T) {
 		"a commit":             func() { a.wrote(w, c); a.tellAll(nil) },
 		"a replay":             func() { k.replayed() },
 		"an attempt's start":   func() { ctx = s.attemptStarts(ctx) },
-		"an attempt's end":     func() { s.attemptEnds(ctx, r) },
+		"an attempt's end":     func() { e.code.Add(1); s.returned(ctx, s.attemptEnds(), r) },
 		"an activation":        func() { a.begun(); a.ended() },
 		"a start of a new one": func() { _ = e.startedBy(ctx, &a.id, nil) },
 	} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,30 @@ func TestObserver(t *testing.T) {
 	}
 }
 
+// TestObserverOfALateBody: a body that ignores its timeout, and returns after the
+// next attempt has, is told of as the attempt that it was.
+func TestObserverOfALateBody(t *testing.T) {
+	d := &diary{}
+	var n atomic.Int64
+	bubble(t, durable.Options{Observer: d, HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+		return durable.Step(ctx, "s", func(context.Context) (int, error) {
+			if n.Add(1) == 1 {
+				time.Sleep(time.Minute)
+			}
+			return 1, nil
+		}, durable.WithTimeout(time.Second), durable.WithRetry(durable.Retry{Initial: time.Millisecond}))
+	}, func(w *world, _ *durable.Execution[int], _ int, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+	want := []string{"attempt s", "attempt s 2", "attempt ends s 2", "attempt ends s"}
+	if got := slices.DeleteFunc(d.lines, func(line string) bool { return !strings.HasPrefix(line, "attempt") }); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestObserverStarted: an execution is told to have started by whoever creates
 // it, once; a start of one that exists is not, and what it begins is unborn.
 func TestObserverStarted(t *testing.T) {
@@ -162,7 +187,7 @@ func TestObserverPanics(t *testing.T) {
 type keeper struct {
 	mu     sync.Mutex
 	starts []string
-	ends   []*durable.Observation
+	ends   []durable.Observation
 	keeps  map[string]string
 	panics bool
 }
@@ -171,7 +196,7 @@ func (k *keeper) Observe(ctx context.Context, o *durable.Observation) context.Co
 	if o.Kind == durable.ObserveActivationEnd || o.Kind == durable.ObserveRunEnd || o.Kind == durable.ObserveClaimLost {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.ends = append(k.ends, o)
+		k.ends = append(k.ends, *o)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package saga_test
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,13 @@ func tale(r *ran) (lines []string) {
 		r.t.Fatal(err)
 	}
 	numbers := map[string]string{}
+	brief := slices.Collect(durable.Milestones(rec))
 	for e := range durable.History(rec) {
+		if len(brief) > 0 && reflect.DeepEqual(e, brief[0]) {
+			brief = brief[1:]
+		} else if strings.HasPrefix(e.Type, "Saga") || strings.HasPrefix(e.Type, "Unwind") {
+			r.t.Errorf("%+v is not among the milestones, whose next are %+v", e, brief)
+		}
 		if e.Operation != "" {
 			numbers[e.Operation] = e.Name
 		}
@@ -33,6 +40,9 @@ func tale(r *ran) (lines []string) {
 			line += " in doubt"
 		}
 		lines = append(lines, line)
+	}
+	if len(brief) > 0 {
+		r.t.Errorf("%+v are milestones, and not in the history", brief)
 	}
 	return lines
 }

@@ -21,23 +21,17 @@ func (discards) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { re
 func (discards) Shutdown(context.Context) error                             { return nil }
 
 // BenchmarkExecution is an execution of five steps in memory, without telemetry,
-// and with it. internal/otlptest has the throughput, on SQLite.
+// with it but not sampled, and sampled. internal/otlptest has the throughput, on
+// SQLite.
 func BenchmarkExecution(b *testing.B) {
-	for _, on := range []bool{false, true} {
-		name := "without"
-		if on {
-			name = "with"
-		}
+	b.Run("without", func(b *testing.B) { benchmark(b, nil) })
+	for name, sampler := range map[string]sdktrace.Sampler{"unsampled": sdktrace.NeverSample(), "sampled": sdktrace.AlwaysSample()} {
 		b.Run(name, func(b *testing.B) {
-			var observer durable.Observer
-			if on {
-				provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(discards{}), sdktrace.WithIDGenerator(telemetry.IDGenerator()))
-				defer provider.Shutdown(context.Background())
-				t, err := telemetry.New(telemetry.Options{TracerProvider: provider, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))})
-				if err != nil {
-					b.Fatal(err)
-				}
-				observer = t
+			provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(discards{}), sdktrace.WithSampler(sdktrace.ParentBased(sampler)), sdktrace.WithIDGenerator(telemetry.IDGenerator()))
+			defer provider.Shutdown(context.Background())
+			observer, err := telemetry.New(telemetry.Options{TracerProvider: provider, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))})
+			if err != nil {
+				b.Fatal(err)
 			}
 			benchmark(b, observer)
 		})

@@ -36,14 +36,27 @@ func (x *telling) events() {
 			x.event(span, e, "retry", attribute.Int("clew.attempt", attempt), attribute.Float64("clew.next_attempt_delay", e.Delay.Seconds()), attribute.String("error.type", failureType(e)))
 		}
 	}
+	for e := range durable.Milestones(x.rec) {
+		addEvent(x.spanOf(&e), &e)
+	}
+	if x.opts.Payloads {
+		x.payloads()
+	}
+}
+
+// spanOf is the span that an event belongs to.
+func (x *telling) spanOf(e *durable.Event) trace.Span {
+	if n, err := strconv.Atoi(e.Operation); err == nil && n <= len(x.spans) {
+		return x.spans[n-1]
+	}
+	return x.above
+}
+
+// payloads adds the results of operations.
+func (x *telling) payloads() {
 	for e := range durable.History(x.rec) {
-		if e.Operation == "" {
-			addEvent(x.above, &e)
-		} else if n, err := strconv.Atoi(e.Operation); err == nil && n <= len(x.spans) {
-			addEvent(x.spans[n-1], &e)
-			if x.opts.Payloads && e.Details.Result != nil {
-				x.spans[n-1].SetAttributes(attribute.String("clew.result", e.Details.Result.Payload))
-			}
+		if e.Operation != "" && e.Details.Result != nil {
+			x.spanOf(&e).SetAttributes(attribute.String("clew.result", e.Details.Result.Payload))
 		}
 	}
 }
@@ -79,14 +92,8 @@ func failureType(e *durable.Entry) string {
 	return "Step.Lost"
 }
 
-// addEvent adds to a span what a history's event tells that the spans do not.
+// addEvent adds an event of the history to a span.
 func addEvent(span trace.Span, e *durable.Event) {
-	switch e.Type {
-	case "ExecutionParked", "OperatorActed", "CancelRequested", "TerminateRequested", "SignalReceived", "ExecutionContinued",
-		"SagaRejected", "SagaCommitted", "SagaAbandoned", "UnwindStarted", "UnwindCompleted":
-	default:
-		return
-	}
 	var attrs []attribute.KeyValue
 	for _, a := range [...]struct{ name, v string }{{"name", e.Name}, {"reason", e.Details.Reason}, {"message", e.Details.Message},
 		{"verb", e.Details.Verb}, {"actor", e.Details.Actor}, {"target", e.Details.Target}} {

@@ -14,12 +14,6 @@ import (
 	"github.com/clewdev/clew/telemetry"
 )
 
-// attemptOf is the start of the first attempt of an execution.
-func attemptOf(rec *durable.Record) *durable.Observation {
-	return &durable.Observation{Kind: durable.ObserveAttemptStart, Execution: &rec.Identity, At: rec.Created, Run: 1, Epoch: 1,
-		Operation: 1, Path: "flight", Name: "flight", Type: durable.OpStep, Attempt: 1}
-}
-
 // jam is a saga whose first step is in doubt after a timeout and a failure, and
 // whose undo fails for good until it is mended.
 func jam(t *testing.T, mended *bool) *saga.Saga[string, string] {

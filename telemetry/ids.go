@@ -22,6 +22,19 @@ type wanted struct {
 
 type wantedKey struct{}
 
+// wanting is a context that has wanted, in one allocation.
+type wanting struct {
+	context.Context
+	wanted
+}
+
+func (w *wanting) Value(key any) any {
+	if _, ok := key.(wantedKey); ok {
+		return &w.wanted
+	}
+	return w.Context.Value(key)
+}
+
 // take returns the IDs that a context wants, once.
 func take(ctx context.Context) *wanted {
 	w, ok := ctx.Value(wantedKey{}).(*wanted)

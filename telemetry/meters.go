@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -136,30 +135,20 @@ func (l labels) by(name, value string) labels {
 	return l
 }
 
-// ended counts an execution that has ended.
-func (x *meters) ended(ctx context.Context, rec *durable.Record) {
-	def := labels{definition: rec.Definition}
-	of := def.by("clew.outcome", rec.Status.String())
-	if forward, unwind, ok := axes(&rec.Identity, rec.Detail); ok {
+// ended counts an execution that has ended, and what it consumed.
+func (x *meters) ended(ctx context.Context, o *durable.Observation, u durable.Usage) {
+	def := labels{definition: o.Execution.Definition}
+	of := def.by("clew.outcome", o.Status.String())
+	if forward, unwind, ok := axes(o.Execution, o.Detail); ok {
 		of = def.by("clew.outcome", forward).by("clew.unwind", unwind)
 	}
 	x.ended_.Add(ctx, 1, x.of(of).add...)
-	if u := rec.Usage; u != (durable.Usage{}) {
+	if u != (durable.Usage{}) {
 		x.units.Add(ctx, float64(u.WriteUnits), x.of(def.by("clew.unit", "write")).add...)
 		x.units.Add(ctx, float64(u.IndexUnits), x.of(def.by("clew.unit", "index")).add...)
 		x.units.Add(ctx, u.ReadUnits, x.of(def.by("clew.unit", "read")).add...)
 	}
-	if began := unwindingSince(rec); !began.IsZero() {
-		x.unwind.Record(ctx, rec.Ended.Sub(began).Seconds(), x.of(def).record...)
+	if !o.UnwindStarted.IsZero() {
+		x.unwind.Record(ctx, o.At.Sub(o.UnwindStarted).Seconds(), x.of(def).record...)
 	}
-}
-
-// unwindingSince is when a saga's first undo began; zero if it had none.
-func unwindingSince(rec *durable.Record) time.Time {
-	for i := range rec.Journal {
-		if e := &rec.Journal[i]; e.First && e.Type == durable.OpStep && e.Subtype == durable.SubtypeUndo {
-			return e.At
-		}
-	}
-	return time.Time{}
 }

@@ -127,8 +127,8 @@ func (t *Telemetry) startIn(ctx context.Context, s *spec) (context.Context, trac
 	if len(s.links) > 0 {
 		opts = append(opts, trace.WithLinks(s.links...))
 	}
-	w := &wanted{trace: s.trace, span: s.id, sampled: true}
-	ctx, span := t.tracer.Start(context.WithValue(ctx, wantedKey{}, w), s.name, opts...)
+	w := &wanting{ctx, wanted{trace: s.trace, span: s.id, sampled: true}}
+	ctx, span := t.tracer.Start(w, s.name, opts...)
 	w.taken, w.heard = true, true // also if the provider makes no spans: what bodies start has IDs of its own
 	return ctx, span
 }

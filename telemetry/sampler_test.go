@@ -10,6 +10,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/telemetry"
 )
 
@@ -76,7 +77,10 @@ func TestUnsampledStarter(t *testing.T) {
 		if spans := h.spans.GetSpans(); len(spans) != 0 {
 			t.Errorf("%v are exported", named(spans))
 		}
-		in := h.tele.Observe(context.Background(), attemptOf(h.record("t1")))
+		rec, in := h.record("t1"), context.Background()
+		for _, kind := range []durable.ObservationKind{durable.ObserveActivationStart, durable.ObserveAttemptStart} {
+			in = h.tele.Observe(in, &durable.Observation{Kind: kind, Execution: &rec.Identity, Run: 1, Epoch: 1, Operation: 1, Type: durable.OpStep, Attempt: 1})
+		}
 		if sc := trace.SpanContextFromContext(in); sc.TraceID() != span.SpanContext().TraceID() || sc.IsSampled() {
 			t.Errorf("a step is in %v, want the starter's trace, not sampled", sc)
 		}

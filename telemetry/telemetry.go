@@ -76,7 +76,7 @@ func New(opts Options) (*Telemetry, error) {
 
 // probe returns what a span would be. It is never ended, so never exported.
 func (t *Telemetry) probe(w *wanted, name string) trace.SpanContext {
-	_, span := t.tracer.Start(context.WithValue(context.Background(), wantedKey{}, w), name)
+	_, span := t.tracer.Start(&wanting{context.Background(), *w}, name)
 	return span.SpanContext()
 }
 
@@ -91,9 +91,10 @@ func (t *Telemetry) Observe(ctx context.Context, o *durable.Observation) context
 	case durable.ObserveAttemptStart:
 		return t.attemptStarts(ctx, o)
 	case durable.ObserveAttemptEnd:
-		span := trace.SpanFromContext(ctx)
-		fail(span, o.Err)
-		span.End(trace.WithTimestamp(o.At))
+		if span := trace.SpanFromContext(ctx); span.IsRecording() {
+			fail(span, o.Err)
+			span.End(trace.WithTimestamp(o.At))
+		}
 	case durable.ObserveRunEnd:
 		t.runEnds(ctx, o)
 	}
@@ -132,9 +133,14 @@ func (t *Telemetry) activationEnds(ctx context.Context, o *durable.Observation) 
 	if !o.Status.Ended() {
 		return
 	}
+	r := t.rootIn(ctx, o.Execution)
+	if !r.flags.IsSampled() && !o.Bills {
+		t.meters.ended(ctx, o, durable.Usage{})
+		return
+	}
 	rec := o.Record()
-	t.meters.ended(ctx, rec)
-	if r := t.rootIn(ctx, o.Execution); r.flags.IsSampled() {
+	t.meters.ended(ctx, o, rec.Usage)
+	if r.flags.IsSampled() {
 		t.tell(r, rec, o.Operations())
 	}
 }
@@ -148,6 +154,9 @@ func (t *Telemetry) runEnds(ctx context.Context, o *durable.Observation) {
 
 func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) context.Context {
 	r := t.rootIn(ctx, o.Execution)
+	if !r.flags.IsSampled() {
+		return ctx // which says so
+	}
 	s := &spec{
 		name: "attempt " + nameOf(o.Name, o.Type, o.Subtype), at: o.At, trace: r.trace, parent: r.at(r.span(kindOperation, o.Run, o.Operation)),
 		// By its time too, for the rare attempt that runs twice under one claim.
