@@ -134,12 +134,7 @@ func TestMutants(t *testing.T) {
 // run runs the mutant's tests over its source.
 func (m *mutation) run(t *testing.T) (string, error) {
 	changes := []mutant.Change{{File: m.file, Old: m.old, New: m.new}}
-	switch {
-	case strings.Contains(m.new, "<-ctx.Done()"):
-		changes = append(changes,
-			mutant.Change{File: m.file, Old: "s.wait(out, returned", New: "s.wait(ctx, out, returned"},
-			mutant.Change{File: m.file, Old: "wait(out <-chan", New: "wait(ctx context.Context, out <-chan"})
-	case strings.Contains(m.new, "ranHere"):
+	if strings.Contains(m.new, "ranHere") {
 		changes = append(changes,
 			mutant.Change{File: m.file, Old: "raw, err = durable.Step(ctx, t.name, f.body(t.step), f.options(t)...)",
 				New: "ranHere, body := f.ran(), f.body(t.step)\n		raw, err = durable.Step(ctx, t.name, func(c context.Context) (json.RawMessage, error) { ranHere[t.name] = true; return body(c) }, f.options(t)...)"},
