@@ -198,7 +198,7 @@ func (a *activation) createInvoked(op *operation, wanted bool) error {
 	e := a.eng
 	if e.opts.Observer != nil {
 		a.mu.Lock()
-		by := a.about(op, ObserveOperationStart)
+		by := a.about(op, ObserveOperationStart, now())
 		a.mu.Unlock()
 		if trace := e.startedBy(a.ctx, &id, by); trace != nil {
 			id.Trace = trace

@@ -153,15 +153,15 @@ func (e *Engine) observe(ctx context.Context, o *Observation) (out context.Conte
 	return out
 }
 
-func (a *activation) observation(kind ObservationKind) *Observation {
+func (a *activation) observation(kind ObservationKind, at time.Time) *Observation {
 	o := observations.Get().(*Observation)
-	o.Kind, o.Execution, o.At, o.Run, o.Epoch = kind, &a.id, now(), a.journal.run, a.epoch
+	o.Kind, o.Execution, o.At, o.Run, o.Epoch = kind, &a.id, at, a.journal.run, a.epoch
 	return o
 }
 
 // about is an observation about an operation.
-func (a *activation) about(op *operation, kind ObservationKind) *Observation {
-	o := a.observation(kind)
+func (a *activation) about(op *operation, kind ObservationKind, at time.Time) *Observation {
+	o := a.observation(kind, at)
 	o.Operation, o.Parent, o.Path, o.Name = op.num, op.id.parent, op.path, op.name
 	o.Type, o.Subtype, o.Link, o.Attempt = op.typ, op.subtype, op.link, op.attempt
 	return o
@@ -175,9 +175,7 @@ func (a *activation) note(e *Entry) {
 	}
 	op := a.journal.ops[e.Op-1]
 	if e.First {
-		o := a.about(op, ObserveOperationStart)
-		o.At = e.At
-		a.noted = append(a.noted, o)
+		a.noted = append(a.noted, a.about(op, ObserveOperationStart, e.At))
 	}
 	switch {
 	case op.done && op.path == "": // which is not stored, and known once its code comes past
@@ -188,8 +186,7 @@ func (a *activation) note(e *Entry) {
 }
 
 func (a *activation) noteEnd(op *operation) {
-	o := a.about(op, ObserveOperationEnd)
-	o.At = op.ended
+	o := a.about(op, ObserveOperationEnd, op.ended)
 	if op.err != nil {
 		o.Err = op.err
 	}
@@ -232,8 +229,8 @@ func (k *call) replayed() {
 		op.untold = false
 		a.noteEnd(op)
 	case op.old:
-		o = a.about(op, ObserveOperationEnd)
-		o.At, o.Replayed = op.ended, true
+		o = a.about(op, ObserveOperationEnd, op.ended)
+		o.Replayed = true
 	}
 	a.mu.Unlock()
 	if o != nil {
@@ -264,7 +261,7 @@ func (a *activation) begun() {
 	if a.eng.opts.Observer == nil {
 		return
 	}
-	o := a.observation(ObserveActivationStart)
+	o := a.observation(ObserveActivationStart, now())
 	if !a.due.IsZero() {
 		o.Late = max(now().Sub(a.due), 0)
 	}
@@ -280,7 +277,7 @@ func (a *activation) ended() {
 		return
 	}
 	a.mu.Lock()
-	o := a.observation(ObserveActivationEnd)
+	o := a.observation(ObserveActivationEnd, now())
 	o.Status, o.Detail, o.Unborn = a.left, a.detail, a.create != nil
 	switch {
 	case a.halted == errHaltLost && a.eng.hard.Err() != nil:
@@ -357,7 +354,7 @@ func (a *activation) runEnds() func() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	o := a.observation(ObserveRunEnd)
+	o := a.observation(ObserveRunEnd, time.Time{})
 	rec := &Record{Head: a.head, Journal: slices.Concat(append(a.written[:len(a.written):len(a.written)], a.pending)...)}
 	ops := a.journal.infos()
 	o.Record, o.Operations = func() *Record { return rec }, func() []OperationInfo { return ops }
@@ -372,7 +369,7 @@ func (s *stepRun) attemptStarts(ctx context.Context) context.Context {
 	if s.a.eng.opts.Observer == nil {
 		return ctx
 	}
-	return s.a.eng.observe(ctx, s.attempted(ObserveAttemptStart))
+	return s.a.eng.observe(ctx, s.attempted(ObserveAttemptStart, now()))
 }
 
 // attemptEnds is what to tell the observer once the body has returned; nil
@@ -381,11 +378,11 @@ func (s *stepRun) attemptEnds() *Observation {
 	if s.a.eng.opts.Observer == nil {
 		return nil
 	}
-	return s.attempted(ObserveAttemptEnd)
+	return s.attempted(ObserveAttemptEnd, time.Time{})
 }
 
-func (s *stepRun) attempted(kind ObservationKind) *Observation {
+func (s *stepRun) attempted(kind ObservationKind, at time.Time) *Observation {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	return s.a.about(s.op, kind)
+	return s.a.about(s.op, kind, at)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -14,19 +15,16 @@ import (
 // meters are the metrics. Their attributes are definitions, outcomes and reasons:
 // few, and never an execution's ID, a payload or the text of an error.
 type meters struct {
-	started, ended_, parked, attempts, retries, lost metric.Int64Counter
+	started, ended_, parked, attempts, retries, lost counter
 	units                                            metric.Float64Counter
 	unwind, late                                     metric.Float64Histogram
-
-	mu   sync.RWMutex
-	sets map[labels]*measured
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
-	x := &meters{sets: map[labels]*measured{}}
+	x := &meters{}
 	var errs []error
 	for _, c := range []struct {
-		to               *metric.Int64Counter
+		to               *counter
 		name, unit, what string
 	}{
 		{&x.started, "clew.executions.started", "{execution}", "Executions that were created."},
@@ -36,8 +34,10 @@ func newMeters(m metric.Meter) (*meters, error) {
 		{&x.retries, "clew.retries", "{attempt}", "Attempts after the first that ended."},
 		{&x.lost, "clew.claims.lost", "{claim}", "Claims that somebody else won, that were taken away, or that ended with their host, by reason."},
 	} {
-		var err error
-		*c.to, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.what))
+		i, err := m.Int64ObservableCounter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.what))
+		if err == nil { // not with the instrument, which several engines of a process may share
+			_, err = m.RegisterCallback(func(_ context.Context, to metric.Observer) error { c.to.report(i, to); return nil }, i)
+		}
 		errs = append(errs, err)
 	}
 	var err error
@@ -61,70 +61,6 @@ func newMeters(m metric.Meter) (*meters, error) {
 // labels are the attributes of a measurement: the definition, and up to two more.
 type labels struct{ definition, a, av, b, bv string }
 
-// measured are labels as the two kinds of instruments take them.
-type measured struct {
-	add    []metric.AddOption
-	record []metric.RecordOption
-}
-
-// of returns the attributes of a measurement, each set of which is made once.
-func (x *meters) of(l labels) *measured {
-	x.mu.RLock()
-	m := x.sets[l]
-	x.mu.RUnlock()
-	if m != nil {
-		return m
-	}
-	attrs := []attribute.KeyValue{attribute.String("clew.definition", l.definition)}
-	if l.a != "" {
-		attrs = append(attrs, attribute.String(l.a, l.av))
-	}
-	if l.b != "" {
-		attrs = append(attrs, attribute.String(l.b, l.bv))
-	}
-	set := metric.WithAttributeSet(attribute.NewSet(attrs...))
-	m = &measured{[]metric.AddOption{set}, []metric.RecordOption{set}}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.sets[l] = m
-	return m
-}
-
-// observe counts what is counted as it happens.
-func (x *meters) observe(ctx context.Context, o *durable.Observation) {
-	def := labels{definition: o.Execution.Definition}
-	switch o.Kind {
-	case durable.ObserveStarted:
-		x.started.Add(ctx, 1, x.of(def).add...)
-	case durable.ObserveActivationStart:
-		if o.Late > 0 {
-			x.late.Record(ctx, o.Late.Seconds(), x.of(def).record...)
-		}
-	case durable.ObserveActivationEnd:
-		switch {
-		case o.Unborn:
-		case o.Err != nil:
-			x.lost.Add(ctx, 1, x.of(def.by("clew.reason", errorType(o.Err))).add...)
-		case o.Park != nil && o.Status == durable.StatusParked:
-			x.parked.Add(ctx, 1, x.of(def.by("clew.reason", string(o.Park.Reason))).add...)
-		}
-	case durable.ObserveClaimLost:
-		x.lost.Add(ctx, 1, x.of(def.by("clew.reason", "refused")).add...)
-	case durable.ObserveAttemptEnd:
-		kind, outcome := "step", "succeeded"
-		if o.Subtype == durable.SubtypeUndo {
-			kind = "undo"
-		}
-		if o.Err != nil {
-			outcome = "failed"
-		}
-		x.attempts.Add(ctx, 1, x.of(def.by("clew.kind", kind).by("clew.outcome", outcome)).add...)
-		if o.Attempt > 1 {
-			x.retries.Add(ctx, 1, x.of(def.by("clew.kind", kind)).add...)
-		}
-	}
-}
-
 // by adds an attribute.
 func (l labels) by(name, value string) labels {
 	if l.a == "" {
@@ -135,6 +71,96 @@ func (l labels) by(name, value string) labels {
 	return l
 }
 
+// set is labels as instruments take them.
+func (l labels) set() metric.MeasurementOption {
+	attrs := []attribute.KeyValue{attribute.String("clew.definition", l.definition)}
+	if l.a != "" {
+		attrs = append(attrs, attribute.String(l.a, l.av))
+	}
+	if l.b != "" {
+		attrs = append(attrs, attribute.String(l.b, l.bv))
+	}
+	return metric.WithAttributeSet(attribute.NewSet(attrs...))
+}
+
+// counter counts by labels, and is asked for its counts when metrics are
+// collected: instruments that are told of each are ten times slower, and
+// each attempt is counted.
+type counter struct {
+	mu     sync.RWMutex
+	counts map[labels]*count
+}
+
+type count struct {
+	atomic.Int64
+	set metric.MeasurementOption
+}
+
+func (c *counter) add(l labels) {
+	c.mu.RLock()
+	n := c.counts[l]
+	c.mu.RUnlock()
+	if n == nil {
+		n = c.make(l)
+	}
+	n.Add(1)
+}
+
+func (c *counter) make(l labels) *count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = map[labels]*count{}
+	}
+	if c.counts[l] == nil {
+		c.counts[l] = &count{set: l.set()}
+	}
+	return c.counts[l]
+}
+
+func (c *counter) report(as metric.Int64Observable, to metric.Observer) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, n := range c.counts {
+		to.ObserveInt64(as, n.Load(), n.set)
+	}
+}
+
+// observe counts what is counted as it happens.
+func (x *meters) observe(ctx context.Context, o *durable.Observation) {
+	def := labels{definition: o.Execution.Definition}
+	switch o.Kind {
+	case durable.ObserveStarted:
+		x.started.add(def)
+	case durable.ObserveActivationStart:
+		if o.Late > 0 {
+			x.late.Record(ctx, o.Late.Seconds(), def.set())
+		}
+	case durable.ObserveActivationEnd:
+		switch {
+		case o.Unborn:
+		case o.Err != nil:
+			x.lost.add(def.by("clew.reason", errorType(o.Err)))
+		case o.Park != nil && o.Status == durable.StatusParked:
+			x.parked.add(def.by("clew.reason", string(o.Park.Reason)))
+		}
+	case durable.ObserveClaimLost:
+		x.lost.add(def.by("clew.reason", "refused"))
+	case durable.ObserveAttemptEnd:
+		kind, outcome := "step", "succeeded"
+		if o.Subtype == durable.SubtypeUndo {
+			kind = "undo"
+		}
+		if o.Err != nil {
+			outcome = "failed"
+		}
+		x.attempts.add(def.by("clew.kind", kind).by("clew.outcome", outcome))
+		if o.Attempt > 1 {
+			x.retries.add(def.by("clew.kind", kind))
+		}
+	}
+}
+
 // ended counts an execution that has ended, and what it consumed.
 func (x *meters) ended(ctx context.Context, o *durable.Observation, u durable.Usage) {
 	def := labels{definition: o.Execution.Definition}
@@ -142,13 +168,13 @@ func (x *meters) ended(ctx context.Context, o *durable.Observation, u durable.Us
 	if forward, unwind, ok := axes(o.Execution, o.Detail); ok {
 		of = def.by("clew.outcome", forward).by("clew.unwind", unwind)
 	}
-	x.ended_.Add(ctx, 1, x.of(of).add...)
+	x.ended_.add(of)
 	if u != (durable.Usage{}) {
-		x.units.Add(ctx, float64(u.WriteUnits), x.of(def.by("clew.unit", "write")).add...)
-		x.units.Add(ctx, float64(u.IndexUnits), x.of(def.by("clew.unit", "index")).add...)
-		x.units.Add(ctx, u.ReadUnits, x.of(def.by("clew.unit", "read")).add...)
+		x.units.Add(ctx, float64(u.WriteUnits), def.by("clew.unit", "write").set())
+		x.units.Add(ctx, float64(u.IndexUnits), def.by("clew.unit", "index").set())
+		x.units.Add(ctx, u.ReadUnits, def.by("clew.unit", "read").set())
 	}
 	if !o.UnwindStarted.IsZero() {
-		x.unwind.Record(ctx, o.At.Sub(o.UnwindStarted).Seconds(), x.of(def).record...)
+		x.unwind.Record(ctx, o.At.Sub(o.UnwindStarted).Seconds(), def.set())
 	}
 }

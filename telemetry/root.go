@@ -28,19 +28,24 @@ type rootKey struct{}
 
 // rootOf reads from the record where an execution's spans belong.
 func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
-	r := &root{seed: seedOf(id.ID), ctx: ctx, id: id.ID, flags: trace.FlagsSampled, version: attribute.String("clew.definition.version", id.Version),
-		same: [2]attribute.KeyValue{attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition)}}
-	r.trace = r.seed.trace
-	if len(id.Trace) == 0 {
-		return r
+	r := &root{ctx: ctx, id: id.ID, flags: trace.FlagsSampled}
+	var sc trace.SpanContext
+	if len(id.Trace) > 0 {
+		r.ctx = t.opts.Propagator.Extract(ctx, propagation.MapCarrier(id.Trace))
+		sc = trace.SpanContextFromContext(r.ctx)
 	}
-	r.ctx = t.opts.Propagator.Extract(ctx, propagation.MapCarrier(id.Trace))
-	sc := trace.SpanContextFromContext(r.ctx)
+	if sc.IsValid() && !sc.IsSampled() {
+		r.trace, r.flags = sc.TraceID(), sc.TraceFlags()
+		return r // it has no spans, and r.ctx says so
+	}
+	r.seed, r.version = seedOf(id.ID), attribute.String("clew.definition.version", id.Version)
+	r.same = [2]attribute.KeyValue{attribute.String("clew.execution.id", id.ID), attribute.String("clew.definition", id.Definition)}
+	r.trace = r.seed.trace
 	if !sc.IsValid() {
 		return r
 	}
 	r.trace, r.flags = sc.TraceID(), sc.TraceFlags()
-	if sc.SpanID() != r.span(kindExecution) { // else there was no starter, and it says only whether it is sampled
+	if sc.SpanID() != r.span(kindExecution) { // else there was no starter, and it says only that it is sampled
 		r.starter = sc
 	}
 	return r
@@ -110,13 +115,8 @@ type spec struct {
 	links  []trace.Link
 }
 
-// start starts a span with a derived ID, that of the execution's spans that are
-// known to nobody yet.
-func (t *Telemetry) start(ctx context.Context, r *root, s *spec) (context.Context, trace.Span) {
-	if !r.flags.IsSampled() {
-		ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: s.trace, SpanID: s.id, TraceFlags: r.flags}))
-		return ctx, trace.SpanFromContext(ctx)
-	}
+// start starts a span under the parent that s has.
+func (t *Telemetry) start(ctx context.Context, s *spec) (context.Context, trace.Span) {
 	return t.startIn(trace.ContextWithSpanContext(ctx, s.parent), s)
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -33,6 +34,7 @@ func TestSampledAsAWhole(t *testing.T) {
 		"by the trace ID":              {sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.5)), false},
 		"by the trace ID alone":        {sdktrace.TraceIDRatioBased(0.5), false},
 		"at random":                    {telemetry.Sampler(sdktrace.ParentBased(atRandom{})), false},
+		"by the second":                {telemetry.Sampler(sdktrace.ParentBased(telemetry.PerSecond(1e-5))), false},
 		"by the trace ID, and in many": {telemetry.Sampler(sdktrace.TraceIDRatioBased(0.5)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +61,37 @@ func TestSampledAsAWhole(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPerSecond: so many at once, and by second, and a trace's state goes on.
+func TestPerSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := telemetry.PerSecond(10)
+		state, err := trace.ParseTraceState("a=b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := sdktrace.SamplingParameters{ParentContext: trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceState: state}))}
+		for _, tt := range []struct {
+			after time.Duration
+			want  int
+		}{{0, 10}, {500 * time.Millisecond, 5}, {time.Second, 10}, {time.Hour, 10}} {
+			time.Sleep(tt.after)
+			got := 0
+			for range 100 {
+				r := s.ShouldSample(p)
+				if r.Decision == sdktrace.RecordAndSample {
+					got++
+				}
+				if r.Tracestate.String() != "a=b" {
+					t.Errorf("the trace's state is %q, want a=b", r.Tracestate)
+				}
+			}
+			if got != tt.want {
+				t.Errorf("%v later %d of 100 are sampled, want %d", tt.after, got, tt.want)
+			}
+		}
+	})
 }
 
 // TestUnsampledStarter: what a starter decided holds for everything, and steps

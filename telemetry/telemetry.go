@@ -103,12 +103,16 @@ func (t *Telemetry) Observe(ctx context.Context, o *durable.Observation) context
 
 func (t *Telemetry) activationStarts(ctx context.Context, o *durable.Observation) context.Context {
 	r := t.rootOf(ctx, o.Execution)
+	within := context.WithValue(r.ctx, rootKey{}, r)
+	if !r.flags.IsSampled() {
+		return within
+	}
 	s := &spec{name: "activation " + o.Execution.Definition, at: o.At, id: r.span(kindActivation, o.Epoch), trace: r.trace, parent: r.at(r.span(kindExecution))}
 	if t.opts.PerActivation {
 		s.links = []trace.Link{{SpanContext: s.parent}}
 		s.trace, s.parent = r.activation(o.Epoch), trace.SpanContext{}
 	}
-	ctx, span := t.start(context.WithValue(r.ctx, rootKey{}, r), r, s)
+	ctx, span := t.start(within, s)
 	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
 		return append(attrs, r.version, attribute.Int64("clew.activation", o.Epoch))
 	})
@@ -167,7 +171,7 @@ func (t *Telemetry) attemptStarts(ctx context.Context, o *durable.Observation) c
 		s.parent = trace.SpanContextFromContext(ctx)
 		s.trace = s.parent.TraceID()
 	}
-	ctx, span := t.start(ctx, r, s)
+	ctx, span := t.start(ctx, s)
 	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
 		attrs = append(attrs, attribute.String("clew.operation.name", o.Name), attribute.Int64("clew.operation.number", o.Operation),
 			attribute.Int("clew.attempt", o.Attempt), attribute.Int64("clew.activation", o.Epoch))

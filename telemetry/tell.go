@@ -64,7 +64,7 @@ func (t *Telemetry) tellRun(r *root, rec *durable.Record, ops []durable.Operatio
 	top := r.at(r.span(kindExecution))
 	if run > 1 || own == nil { // one of several: it gets a span of its own
 		s := &spec{name: "run " + strconv.FormatInt(run, 10), at: began, trace: r.trace, id: r.span(kindRun, run), parent: top}
-		_, x.above = t.start(r.ctx, r, s)
+		_, x.above = t.start(r.ctx, s)
 		r.describe(x.above, func(attrs []attribute.KeyValue) []attribute.KeyValue { return attrs })
 		top = r.at(s.id)
 		defer x.above.End(trace.WithTimestamp(end))
@@ -156,7 +156,7 @@ func (t *Telemetry) execution(r *root, rec *durable.Record) trace.Span {
 		}
 		s.links = []trace.Link{{SpanContext: origin, Attributes: []attribute.KeyValue{attribute.String("clew.link", "rerun")}}}
 	}
-	_, span := t.start(r.ctx, r, s)
+	_, span := t.start(r.ctx, s)
 	r.describe(span, func(attrs []attribute.KeyValue) []attribute.KeyValue {
 		attrs = append(append(attrs, sagaStatus(&rec.Identity, rec.Detail)...), r.version, attribute.String("clew.status", rec.Status.String()), attribute.Int64("clew.activations", rec.Activations))
 		if rec.Usage != (durable.Usage{}) {

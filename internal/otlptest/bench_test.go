@@ -36,9 +36,12 @@ func BenchmarkThroughput(b *testing.B) {
 		flight int
 		pause  time.Duration // of each step, as for a call to elsewhere
 	}{{"one-at-a-time", 1, 0}, {"64-at-once", 64, 0}, {"64-at-once-steps-of-5ms", 64, 5 * time.Millisecond}} {
-		for _, share := range []float64{1, 0.1} {
-			b.Run(fmt.Sprintf("%s/sampled-%v", load.name, share), func(b *testing.B) {
-				provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(otlp(b), sdktrace.WithMaxQueueSize(1<<14)), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(share))), sdktrace.WithIDGenerator(telemetry.IDGenerator()))
+		for _, sampled := range []struct {
+			name string
+			by   sdktrace.Sampler
+		}{{"all", sdktrace.AlwaysSample()}, {"a-tenth", sdktrace.TraceIDRatioBased(0.1)}, {"100-a-second", telemetry.PerSecond(40)}} { // of both sides' time, and as many at once
+			b.Run(load.name+"/"+sampled.name, func(b *testing.B) {
+				provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(otlp(b), sdktrace.WithMaxQueueSize(1<<14)), sdktrace.WithSampler(telemetry.Sampler(sdktrace.ParentBased(sampled.by))), sdktrace.WithIDGenerator(telemetry.IDGenerator()))
 				defer provider.Shutdown(context.Background())
 				observer, err := telemetry.New(telemetry.Options{TracerProvider: provider, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))})
 				if err != nil {
