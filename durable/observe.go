@@ -301,6 +301,9 @@ func (a *activation) wrote(w *write, c *Commit) {
 	if c.Anew {
 		a.written = nil
 	}
+	if a.written == nil {
+		a.written = make([][]Entry, 0, 8)
+	}
 	a.written = append(a.written, c.Entries)
 	a.head.Status, a.head.Detail, a.head.Park = w.status, c.Detail, w.park
 	if w.status.Ended() {
