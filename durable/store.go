@@ -246,8 +246,11 @@ type ListQuery struct {
 	Tags       map[string]string // all of them, with these values
 	// From and To bound the time of creation: not before From, before To.
 	From, To time.Time
-	Limit    int    // 0 is 100
-	Cursor   string // Next of the page before
+	// EndedFrom and EndedTo bound the time of the end likewise. What has not ended
+	// matches neither.
+	EndedFrom, EndedTo time.Time
+	Limit              int    // 0 is 100
+	Cursor             string // Next of the page before
 }
 
 // Matches tells whether a head is one that the query asks for, cursor and
@@ -261,7 +264,9 @@ func (q *ListQuery) Matches(h *Head) bool {
 	return (q.Definition == "" || q.Definition == h.Definition) &&
 		(len(q.Statuses) == 0 || slices.Contains(q.Statuses, h.Status)) &&
 		(q.From.IsZero() || !h.Created.Before(q.From)) &&
-		(q.To.IsZero() || h.Created.Before(q.To))
+		(q.To.IsZero() || h.Created.Before(q.To)) &&
+		(q.EndedFrom.IsZero() || h.Status.Ended() && !h.Ended.Before(q.EndedFrom)) &&
+		(q.EndedTo.IsZero() || h.Status.Ended() && h.Ended.Before(q.EndedTo))
 }
 
 // ListPage is a page of heads in order of ID.

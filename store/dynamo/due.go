@@ -205,6 +205,12 @@ func scanFilter(q *durable.ListQuery) *expression {
 		created := x.path(aCreated)
 		x.conds = append(x.conds, "(attribute_not_exists("+created+") OR "+created+" < "+x.value(number(ceilMilli(q.To)))+")")
 	}
+	if !q.EndedFrom.IsZero() {
+		x.where(aEnded, ">=", number(ceilMilli(q.EndedFrom)))
+	}
+	if !q.EndedTo.IsZero() {
+		x.where(aEnded, "<", number(ceilMilli(q.EndedTo)))
+	}
 	return x
 }
 

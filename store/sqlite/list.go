@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/clewdev/clew/durable"
 )
@@ -42,6 +43,8 @@ func list(c *conn, q *durable.ListQuery, limit int) (found []row, failed error) 
 		return nil, nil
 	}
 	defer s.Finalize()
+	rest := *q                                              // of the filter, which is in the query too, but for tags
+	rest.EndedFrom, rest.EndedTo = time.Time{}, time.Time{} // the end is read only of those that match
 	rows := call{c: c, s: s}
 	rows.text(q.Cursor)
 	if q.Definition != "" {
@@ -50,7 +53,7 @@ func list(c *conn, q *durable.ListQuery, limit int) (found []row, failed error) 
 	for len(found) < limit && rows.row() {
 		var r row
 		failed = firstOf(failed, r.scanHead(&rows))
-		if q.Matches(&r.Head) { // the rest of the filter is in the query too
+		if rest.Matches(&r.Head) {
 			found = append(found, r)
 		}
 	}
@@ -85,7 +88,22 @@ func listSQL(q *durable.ListQuery) string {
 	if !q.To.IsZero() { // what was never given a time was before any
 		sql += `AND (b.created IS NULL OR b.created < ` + strconv.FormatInt(nanos(q.To), 10) + `) `
 	}
+	if !q.EndedFrom.IsZero() || !q.EndedTo.IsZero() {
+		sql += `AND e.n IN (SELECT n FROM ends WHERE ` + endedSQL(q) + `) `
+	}
 	return sql + `ORDER BY e.id`
+}
+
+// endedSQL bounds the end.
+func endedSQL(q *durable.ListQuery) string {
+	sql := `ended IS NOT NULL`
+	if !q.EndedFrom.IsZero() {
+		sql += ` AND ended >= ` + strconv.FormatInt(nanos(q.EndedFrom), 10)
+	}
+	if !q.EndedTo.IsZero() {
+		sql += ` AND ended < ` + strconv.FormatInt(nanos(q.EndedTo), 10)
+	}
+	return sql
 }
 
 // limitOf is the most that a page of a query with this limit holds.

@@ -317,6 +317,36 @@ func listCreated(k *kit) {
 	k.wantListed(durable.ListQuery{From: far})
 }
 
+func listEnded(k *kit) {
+	for i, id := range []string{"d", "b", "e", "a", "c", "f"} {
+		born := identity(id)
+		born.Created = at(90 - i) // in another order
+		first := batch(id, 1, 1, durable.StatusSuspended)
+		if id != "f" {
+			first.Status, first.Now = durable.StatusSucceeded, at(i).Add(time.Duration(i)*time.Millisecond)
+		}
+		if id == "e" {
+			first.Status, first.Error = durable.StatusFailed, &durable.Error{Message: "no"}
+		}
+		k.create(&durable.Create{Identity: born, Now: first.Now, Owner: "o/" + id, First: first})
+	}
+	second := at(2).Add(2 * time.Millisecond) // of e
+	k.wantListed(durable.ListQuery{EndedFrom: at(0)}, "a", "b", "c", "d", "e")
+	k.wantListed(durable.ListQuery{EndedFrom: second}, "a", "c", "e")
+	k.wantListed(durable.ListQuery{EndedFrom: second.Add(time.Millisecond)}, "a", "c")
+	k.wantListed(durable.ListQuery{EndedTo: second}, "b", "d")
+	k.wantListed(durable.ListQuery{EndedTo: second.Add(time.Millisecond)}, "b", "d", "e")
+	k.wantListed(durable.ListQuery{EndedFrom: at(1), EndedTo: at(3)}, "b", "e")
+	k.wantListed(durable.ListQuery{EndedFrom: at(1), EndedTo: at(1)})
+	k.wantListed(durable.ListQuery{EndedFrom: at(5)})
+	k.wantListed(durable.ListQuery{EndedFrom: at(1), Statuses: []durable.Status{durable.StatusFailed}}, "e")
+	k.wantListed(durable.ListQuery{EndedFrom: at(0), Statuses: []durable.Status{durable.StatusSuspended}})
+	k.wantListed(durable.ListQuery{EndedTo: at(99), From: at(87)}, "a", "b", "d", "e")
+	far := time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
+	k.wantListed(durable.ListQuery{EndedFrom: time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC), EndedTo: far}, "a", "b", "c", "d", "e")
+	k.wantListed(durable.ListQuery{EndedFrom: far})
+}
+
 func defaultLimits(k *kit) {
 	var want []string
 	for i := range 101 {

@@ -102,6 +102,7 @@ func checks() []check {
 		{"List", "List pages through the heads that match, in order of ID", list},
 		{"List/Tags", "List finds by tags, all of those that it is asked for", listTags},
 		{"List/Created", "List finds by the time of creation, from the first instant of a span to before its last", listCreated},
+		{"List/Ended", "List finds by the time of the end, likewise, and then nothing that has not ended", listEnded},
 		{"Limits", "a page without a limit holds at most 100, and the rest follows", defaultLimits},
 		{"Delete", "only an ended record can be deleted, and then its ID is free", deletes},
 

@@ -212,6 +212,19 @@ func (s *inclusive) List(ctx context.Context, q *durable.ListQuery) (durable.Lis
 	return s.Store.List(ctx, &own)
 }
 
+// unended takes the missing end of what goes on for the earliest.
+type unended struct{ *mem.Store }
+
+func (s *unended) List(ctx context.Context, q *durable.ListQuery) (durable.ListPage, error) {
+	own := *q
+	own.EndedFrom, own.EndedTo = time.Time{}, time.Time{}
+	page, err := s.Store.List(ctx, &own)
+	page.Heads = slices.DeleteFunc(page.Heads, func(h durable.Head) bool {
+		return h.Ended.Before(q.EndedFrom) || !q.EndedTo.IsZero() && !h.Ended.Before(q.EndedTo)
+	})
+	return page, err
+}
+
 // sharing keeps what it loaded and hands it out again, the same slices every
 // time.
 type sharing struct {

@@ -294,6 +294,7 @@ var wrongStores = []struct {
 	}},
 	{"looks for tags on the first page", "List/Tags", func(s *mem.Store) durable.Store { return &sieve{s} }},
 	{"takes a span's end in", "List/Created", func(s *mem.Store) durable.Store { return &inclusive{s} }},
+	{"takes what goes on for ended before any time", "List/Ended", func(s *mem.Store) durable.Store { return &unended{s} }},
 	{"hands out its own memory", "Isolation", func(s *mem.Store) durable.Store {
 		return &sharing{Store: s, records: map[string]durable.Record{}}
 	}},
