@@ -15,7 +15,8 @@
 //
 // What a process that is killed had not exported yet is missing from the trace:
 // the activations and attempts in it, which are no other process's to know; and if
-// the execution had ended in it a moment before, the rest too, which Tell brings.
+// the execution had ended in it a moment before, the rest too, which TellEnded
+// brings. The operations of a run that had just continued as new nothing brings.
 //
 // It costs no write, and no read but one of the head of each execution that ends,
 // from a store that bills.

@@ -145,14 +145,14 @@ func (t *Telemetry) activationEnds(ctx context.Context, o *durable.Observation) 
 	rec := o.Record()
 	t.meters.ended(ctx, o, rec.Usage)
 	if r.flags.IsSampled() {
-		t.tell(r, rec, o.Operations())
+		t.tell(r, rec, o.Operations(), nil)
 	}
 }
 
 // runEnds exports the operations of a run of ContinueAsNew that has ended.
 func (t *Telemetry) runEnds(ctx context.Context, o *durable.Observation) {
 	if r := t.rootIn(ctx, o.Execution); r.flags.IsSampled() {
-		t.tellRun(r, o.Record(), o.Operations(), o.At, nil)
+		t.tellRun(r, o.Record(), o.Operations(), o.At, nil, nil)
 	}
 }
 

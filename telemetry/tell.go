@@ -17,33 +17,50 @@ import (
 // ErrNotEnded: the execution goes on, and will be told of when it has ended.
 var ErrNotEnded = errors.New("telemetry: the execution has not ended")
 
+// ErrNotSampled: when the execution was created it was decided not to export it, which
+// holds for all hosts.
+var ErrNotSampled = errors.New("telemetry: the execution is not sampled")
+
 // Tell exports what the record of an execution that has ended says, which must
 // have been loaded whole (durable.LoadAll): its own span, and those of its
 // operations and undos. It is for executions whose host died after their end and
 // before its export, and for those from before there was telemetry. Told twice,
-// they are the same spans, by their IDs. Metrics do not count them.
+// they are the same spans, by their IDs. Metrics do not count them. ErrNotEnded;
+// ErrNotSampled. It hands spans to the provider, and flushes it only in between,
+// so that one of thousands of operations fits into a queue; TellEnded tells many,
+// and flushes at the end too.
 func (t *Telemetry) Tell(ctx context.Context, rec *durable.Record) error {
-	if !rec.Status.Ended() {
+	p := t.paced(ctx)
+	if err := t.tellPaced(ctx, rec, p); err != nil {
+		return err
+	}
+	return p.err
+}
+
+func (t *Telemetry) tellPaced(ctx context.Context, rec *durable.Record, p *pace) error {
+	r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity)
+	switch {
+	case !rec.Status.Ended():
 		return fmt.Errorf("%w: %q is %v", ErrNotEnded, rec.ID, rec.Status)
+	case !r.flags.IsSampled():
+		return fmt.Errorf("%w: %q", ErrNotSampled, rec.ID)
 	}
 	ops, err := durable.Operations(rec)
 	if err != nil {
 		return fmt.Errorf("telemetry: %q: %w", rec.ID, err)
 	}
-	if r := t.rootOf(context.WithoutCancel(ctx), &rec.Identity); r.flags.IsSampled() {
-		t.tell(r, rec, ops)
-	}
+	t.tell(r, rec, ops, p)
 	return nil
 }
 
 // tell exports the execution's own span, and those of its last run.
-func (t *Telemetry) tell(r *root, rec *durable.Record, ops []durable.OperationInfo) {
+func (t *Telemetry) tell(r *root, rec *durable.Record, ops []durable.OperationInfo, p *pace) {
 	own := t.execution(r, rec)
-	t.tellRun(r, rec, ops, rec.Ended, own)
+	t.tellRun(r, rec, ops, rec.Ended, own, p)
 	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
 		fail(own, rec.Error)
 	}
-	own.End(trace.WithTimestamp(rec.Ended))
+	p.end(own, rec.Ended)
 }
 
 // runOf is the run of ContinueAsNew that a record's journal is of, and when it
@@ -58,16 +75,16 @@ func runOf(rec *durable.Record) (int64, time.Time) {
 // tellRun exports the spans of the operations that a record's journal has. What
 // has not ended ends with the run. own is the execution's span, nil while it goes
 // on in another run.
-func (t *Telemetry) tellRun(r *root, rec *durable.Record, ops []durable.OperationInfo, end time.Time, own trace.Span) {
+func (t *Telemetry) tellRun(r *root, rec *durable.Record, ops []durable.OperationInfo, end time.Time, own trace.Span, p *pace) {
 	run, began := runOf(rec)
-	x := &telling{Telemetry: t, root: r, rec: rec, run: run, end: end, above: own, spans: make([]trace.Span, len(ops))}
+	x := &telling{Telemetry: t, root: r, rec: rec, run: run, end: end, pace: p, above: own, spans: make([]trace.Span, len(ops))}
 	top := r.at(r.span(kindExecution))
 	if run > 1 || own == nil { // one of several: it gets a span of its own
 		s := &spec{name: "run " + strconv.FormatInt(run, 10), at: began, trace: r.trace, id: r.span(kindRun, run), parent: top}
 		_, x.above = t.start(r.ctx, s)
 		r.describe(x.above, func(attrs []attribute.KeyValue) []attribute.KeyValue { return attrs })
 		top = r.at(s.id)
-		defer x.above.End(trace.WithTimestamp(end))
+		defer func() { p.end(x.above, end) }()
 	}
 	x.top = trace.ContextWithSpanContext(r.ctx, top)
 	for i := range ops {
@@ -86,6 +103,7 @@ type telling struct {
 	rec   *durable.Record
 	run   int64
 	end   time.Time
+	pace  *pace
 	above trace.Span      // that of the execution, or of the run
 	top   context.Context // with it as the parent
 	spans []trace.Span    // of operations, by number
@@ -142,7 +160,7 @@ func (x *telling) finish(op *durable.OperationInfo) {
 	if ended.IsZero() {
 		ended = x.end
 	}
-	span.End(trace.WithTimestamp(x.within(ended)))
+	x.pace.end(span, x.within(ended))
 }
 
 // execution starts the execution's own span.
