@@ -58,10 +58,16 @@ func serve(t *testing.T, store durable.Store, defs ...*durable.Definition[string
 			t.Fatal(err)
 		}
 	}
+	return e, running(t, e)
+}
+
+// running runs an engine, until stop.
+func running(t *testing.T, e *durable.Engine) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
-	return e, func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

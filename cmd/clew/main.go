@@ -57,7 +57,7 @@ func command(out io.Writer) *cobra.Command {
 	root.PersistentFlags().StringVar(&t.url, "store", os.Getenv("CLEW_STORE"), "store of the executions: sqlite:PATH or dynamodb:TABLE?region=…&endpoint=… (default $CLEW_STORE)")
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, one object per line")
 	root.AddCommand(t.ls(), t.show(), t.plan(), t.cancel(), t.retry(), t.resolve(), t.resume(), t.skip(), t.unwind(), t.abandon(), t.terminate(), t.pause(), t.resumeDefinition(),
-		t.rerun(), t.signal(), t.history(), t.cost(), t.versions(), t.check(), t.diagram(), t.tableCommand())
+		t.rerun(), t.signal(), t.history(), t.trace(), t.cost(), t.versions(), t.check(), t.diagram(), t.tableCommand())
 	return root
 }
 

@@ -45,8 +45,10 @@ const queue = 1 << 14
 
 // Env is what Start has set up. The zero value, and nil, export nothing.
 type Env struct {
-	observer durable.Observer
-	parts    []part
+	telemetry *telemetry.Telemetry
+	parts     []part
+	traced    bool   // traces are exported
+	taken     *taken // with StartTelling
 }
 
 // part is a provider.
@@ -61,18 +63,17 @@ type part interface {
 // error names the variable that cannot be followed; that a collector is not there
 // is none.
 func Start(ctx context.Context, service string) (*Env, error) {
-	return start(ctx, service, wanted("TRACES"), wanted("METRICS"))
+	return start(ctx, &Env{traced: wanted("TRACES")}, service, wanted("METRICS"))
 }
 
 // StartTraces is Start without metrics, for processes that have none, and so no
 // port to offer them at.
 func StartTraces(ctx context.Context, service string) (*Env, error) {
-	return start(ctx, service, wanted("TRACES"), false)
+	return start(ctx, &Env{traced: wanted("TRACES")}, service, false)
 }
 
-func start(ctx context.Context, service string, traces, metrics bool) (*Env, error) {
-	e := &Env{}
-	if !traces && !metrics {
+func start(ctx context.Context, e *Env, service string, metrics bool) (*Env, error) {
+	if !e.traced && !metrics {
 		return e, nil
 	}
 	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
@@ -80,7 +81,7 @@ func start(ctx context.Context, service string, traces, metrics bool) (*Env, err
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) { // what cannot be told of this host is left out
 		return nil, fmt.Errorf("otelenv: resource: %w", err)
 	}
-	if traces {
+	if e.traced {
 		if err := e.traces(ctx, res); err != nil {
 			return nil, errors.Join(err, e.Shutdown(ctx))
 		}
@@ -90,7 +91,7 @@ func start(ctx context.Context, service string, traces, metrics bool) (*Env, err
 			return nil, errors.Join(err, e.Shutdown(ctx))
 		}
 	}
-	if e.observer, err = telemetry.New(telemetry.Options{}); err != nil {
+	if e.telemetry, err = telemetry.New(telemetry.Options{}); err != nil {
 		return nil, errors.Join(err, e.Shutdown(ctx))
 	}
 	return e, nil
@@ -116,7 +117,13 @@ func (e *Env) traces(ctx context.Context, res *resource.Resource) error {
 	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" {
 		batches = append(batches, sdktrace.WithMaxQueueSize(queue))
 	}
-	p := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithIDGenerator(telemetry.IDGenerator()), sdktrace.WithBatcher(exporter, batches...))
+	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res), sdktrace.WithIDGenerator(telemetry.IDGenerator())}
+	if e.taken != nil {
+		e.taken.SpanExporter, exporter = exporter, e.taken
+		batches = append(batches, sdktrace.WithBlocking())
+		opts = append(opts, sdktrace.WithSampler(telemetry.Sampler(sdktrace.AlwaysSample())))
+	}
+	p := sdktrace.NewTracerProvider(append(opts, sdktrace.WithBatcher(exporter, batches...))...)
 	e.parts = append(e.parts, p)
 	otel.SetTracerProvider(p)
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
@@ -136,10 +143,10 @@ func (e *Env) metrics(ctx context.Context, res *resource.Resource) error {
 
 // Observer is what to give to an engine; nil when nothing is exported.
 func (e *Env) Observer() durable.Observer {
-	if e == nil {
-		return nil
+	if e == nil || e.telemetry == nil {
+		return nil // and no interface that holds one
 	}
-	return e.observer
+	return e.telemetry
 }
 
 // ForceFlush exports what is there, for hosts that are about to be frozen. It
