@@ -99,7 +99,8 @@ type Observation struct {
 	// Operations what its journal says, as the function of that name. The journal
 	// is what this activation knows of it, once it has ended well. The head is
 	// read again after the execution has ended, for what only a store that is a
-	// Biller knows, and is without that if the read fails. No other read is made.
+	// Biller knows, and the times of the execution as it keeps them; it is without
+	// that if the read fails. No other read is made.
 	Record     func() *Record
 	Operations func() []OperationInfo
 }
@@ -322,7 +323,7 @@ func (a *activation) record() *Record {
 	ctx, cancel := context.WithTimeout(a.eng.hard, a.eng.opts.StoreTimeout)
 	defer cancel()
 	if stored, err := a.eng.store.Load(ctx, a.id.ID, LoadHead); err == nil {
-		rec.Usage = stored.Usage
+		rec.Usage, rec.Created, rec.Ended = stored.Usage, stored.Created, stored.Ended // who reads the record later finds the same
 	}
 	return rec
 }

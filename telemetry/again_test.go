@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/store/mem"
 	"github.com/clewdev/clew/telemetry"
 )
 
@@ -77,6 +78,61 @@ func TestTellEnded(t *testing.T) {
 			if is[id] != s {
 				t.Errorf("told again it is\n%s\nwant\n%s", is[id], s)
 			}
+		}
+	})
+}
+
+// coarse is a store that bills, and keeps the times of an execution to the
+// millisecond, as one may.
+type coarse struct{ *mem.Store }
+
+func (coarse) Bills() bool { return true }
+
+func (c coarse) Load(ctx context.Context, id string, what durable.Load) (*durable.Record, error) {
+	rec, err := c.Store.Load(ctx, id, what)
+	if err == nil {
+		rec.Created, rec.Ended = rec.Created.Truncate(time.Millisecond), rec.Ended.Truncate(time.Millisecond)
+		rec.Usage.WriteUnits = 7
+	}
+	return rec, err
+}
+
+// TestToldAgainFromCoarseStore: spans have the times that the store keeps the first
+// time too, and an execution ends with its last operation all the same.
+func TestToldAgainFromCoarseStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, first, second := coarse{mem.New()}, tracetest.NewInMemoryExporter(), tracetest.NewInMemoryExporter()
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Step(ctx, "s", func(context.Context) (int, error) { time.Sleep(1234 * time.Microsecond); return 1, nil })
+		})
+		e, err := durable.New(store, durable.Options{Observer: again(t, sdktrace.WithSyncer(first))})
+		if err == nil {
+			err = e.Register(def)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(777 * time.Microsecond)
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if _, err := def.Start(ctx, e, "x", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again(t, sdktrace.WithSyncer(second)).TellEnded(t.Context(), store, durable.ListQuery{}); err != nil {
+			t.Fatal(err)
+		}
+		was, is := toldOf(first.GetSpans()), toldOf(second.GetSpans())
+		for id, s := range was {
+			if is[id] != s {
+				t.Errorf("told again it is\n%s\nwant\n%s", is[id], s)
+			}
+		}
+		own, step := find(t, first.GetSpans(), "d"), find(t, first.GetSpans(), "s")
+		if len(was) != 2 || step.EndTime.After(own.EndTime) || step.StartTime.Before(own.StartTime) {
+			t.Errorf("%d spans, the step's from %v to %v, its execution's from %v to %v; want 2, the one within the other", len(was), step.StartTime, step.EndTime, own.StartTime, own.EndTime)
 		}
 	})
 }

@@ -55,12 +55,17 @@ func (t *Telemetry) tellPaced(ctx context.Context, rec *durable.Record, p *pace)
 
 // tell exports the execution's own span, and those of its last run.
 func (t *Telemetry) tell(r *root, rec *durable.Record, ops []durable.OperationInfo, p *pace) {
-	own := t.execution(r, rec)
-	t.tellRun(r, rec, ops, rec.Ended, own, p)
+	own, end := t.execution(r, rec), rec.Ended
+	for i := range ops {
+		if ops[i].Ended.After(end) { // where a store keeps the end of an execution to the millisecond
+			end = ops[i].Ended
+		}
+	}
+	t.tellRun(r, rec, ops, end, own, p)
 	if rec.Status != durable.StatusSucceeded && rec.Error != nil {
 		fail(own, rec.Error)
 	}
-	p.end(own, rec.Ended)
+	p.end(own, end)
 }
 
 // runOf is the run of ContinueAsNew that a record's journal is of, and when it
