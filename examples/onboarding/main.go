@@ -22,7 +22,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/internal/otelenv"
 )
 
@@ -45,7 +44,7 @@ type config struct {
 	url     string
 	lease   time.Duration
 
-	observer durable.Observer // what the environment asks for
+	env *otelenv.Env // what the environment asks for
 }
 
 // command is what the first words on the command line name.
@@ -99,7 +98,7 @@ func run(ctx context.Context, words []string) error {
 	if err != nil {
 		return err
 	}
-	cfg.observer = env.Observer()
+	cfg.env = env
 	err = cmd.run(ctx, cfg, args)
 	if e := env.Shutdown(context.Background()); e != nil { // which changes nothing else
 		fmt.Fprintln(os.Stderr, "onboarding: traces and metrics:", e)

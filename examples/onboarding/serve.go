@@ -36,6 +36,7 @@ func serve(ctx context.Context, cfg config, _ []string) error {
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	told := cfg.env.TellRecent(ctx, d.engine.Store(), func(line string) { fmt.Fprintln(os.Stderr, "onboarding:", line) })
 	ran := make(chan error, 1)
 	go func() {
 		defer stop()
@@ -54,7 +55,9 @@ func serve(ctx context.Context, cfg config, _ []string) error {
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
-	return errors.Join(err, <-ran, closer.Close())
+	err = errors.Join(err, <-ran)
+	told()
+	return errors.Join(err, closer.Close())
 }
 
 // sayPage tells the books where the links of mails lead: here, unless -url has
@@ -91,7 +94,7 @@ func openDesk(ctx context.Context, cfg config, create bool) (*desk, io.Closer, e
 		return nil, nil, errors.Join(err, closer.Close())
 	}
 	files := closers{b, closer}
-	d, err := newDesk(store, deps{slowly(b, cfg.slow), cfg.day, cfg.slow}, b, durable.Options{DrainTimeout: 5 * time.Second, Lease: cfg.lease, Observer: cfg.observer})
+	d, err := newDesk(store, deps{slowly(b, cfg.slow), cfg.day, cfg.slow}, b, durable.Options{DrainTimeout: 5 * time.Second, Lease: cfg.lease, Observer: cfg.env.Observer()})
 	if err != nil {
 		return nil, nil, errors.Join(err, files.Close())
 	}

@@ -51,6 +51,7 @@ func run(ctx context.Context, cfg config) error {
 			return err
 		}
 	}
+	defer env.TellRecent(ctx, db, func(line string) { fmt.Fprintln(os.Stderr, "payments:", line) })()
 	parked, err := work(ctx, cfg, e, starts)
 	if err != nil {
 		return err

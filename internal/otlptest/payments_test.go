@@ -214,7 +214,7 @@ func TestPayments(t *testing.T) {
 				}
 				w.payments(append(args, "-mended")...)
 				recs := w.records()
-				newStory(t, w.Spans(), nil).check(recs)
+				newStory(t, once(t, w.Spans()), nil).check(recs) // the second run tells again what had ended in the first
 				if len(recs) != orders {
 					t.Errorf("%d executions, want %d", len(recs), orders)
 				}
@@ -321,41 +321,42 @@ func TestKilled(t *testing.T) {
 // step behind them, and returns the activations that it had. None may have ended.
 func (w *world) kill(cmd *exec.Cmd, orders int, errs *bytes.Buffer) map[string]int64 {
 	w.t.Helper()
-	store := w.await(errs)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		page, err := store.List(w.t.Context(), &durable.ListQuery{Definition: "payment", Limit: 1000})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		late := 0
-		for _, h := range page.Heads {
-			if h.Revision >= 3 { // a start, its result, another start
-				late++
-			}
-		}
-		if len(page.Heads) == orders && late > 0 {
-			break
-		}
-		if time.Now().After(end) {
-			w.t.Fatalf("it does not run %d orders: %s", orders, errs)
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		w.t.Fatalf("it ended too early: %v: %s", err, errs)
-	}
-	_ = cmd.Wait()
-	page, err := store.List(w.t.Context(), &durable.ListQuery{Definition: "payment", Limit: 1000})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	heads := w.killWhen(cmd, errs, func(heads []durable.Head) bool {
+		late := func(h durable.Head) bool { return h.Revision >= 3 } // a start, its result, another start
+		return len(heads) == orders && slices.ContainsFunc(heads, late)
+	})
 	killed := map[string]int64{}
-	for _, h := range page.Heads {
+	for _, h := range heads {
 		if h.Status.Ended() {
 			w.t.Fatalf("%s has ended before the process was killed: this machine is too slow for the test", h.ID)
 		}
 		killed[h.ID] = h.Epoch
 	}
 	return killed
+}
+
+// killWhen kills the program once its executions are as they are wanted, and returns
+// what they are then.
+func (w *world) killWhen(cmd *exec.Cmd, errs *bytes.Buffer, ready func([]durable.Head) bool) []durable.Head {
+	w.t.Helper()
+	store := w.await(errs)
+	heads := func() []durable.Head {
+		page, err := store.List(w.t.Context(), &durable.ListQuery{Definition: "payment", Limit: 1000})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return page.Heads
+	}
+	for end := time.Now().Add(time.Minute); !ready(heads()); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("it does not run its orders: %s", errs)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		w.t.Fatalf("it ended too early: %v: %s", err, errs)
+	}
+	_ = cmd.Wait()
+	return heads()
 }
 
 // TestCollectorAway: where there is no collector, or one that takes calls and never
