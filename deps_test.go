@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/dynamolocal":          {"internal/localserver"},
 	"internal/sqslocal":             {"internal/localserver"},
 	"internal/lambdalocal":          {}, // knows nothing of clew
+	"internal/awslocal":             {"store/dynamo", "internal/dynamolocal", "internal/lambdalocal", "internal/sqslocal"},
 	"internal/faultproxy":           {},
 	"internal/faultsuite":           {"all"},
 	"internal/mutant":               {},

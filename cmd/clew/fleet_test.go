@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +26,7 @@ func tableURL(t *testing.T) string {
 	t.Cleanup(func() {
 		_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &table})
 	})
-	return "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {dynamolocal.Endpoint(t)}}.Encode()
+	return dynamolocal.URL(t, table)
 }
 
 func must(t *testing.T, args ...string) string {

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,49 +13,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
 	"github.com/clewdev/clew/durable"
+	"github.com/clewdev/clew/internal/awslocal"
 	"github.com/clewdev/clew/internal/dynamolocal"
 	"github.com/clewdev/clew/internal/lambdalocal"
-	"github.com/clewdev/clew/internal/sqslocal"
 	"github.com/clewdev/clew/saga"
-	"github.com/clewdev/clew/store/dynamo"
 )
 
 // deployment is what a template makes: tables, a queue, functions.
 type deployment struct {
-	t        *testing.T
-	l        *lambdalocal.Lambda
-	q        *sqslocal.Queue
-	store    *dynamo.Store
-	table    string
-	books    string
-	endpoint string // of DynamoDB
-	url      string // of the function that answers questions
-	dir      string // where commands are run
+	*awslocal.Stack
+	t     *testing.T
+	books string
+	url   string // of the function that answers questions
+	dir   string // where commands are run
 }
-
-// sweepEvery is the period of sweeps here: a thirtieth of what it is in earnest.
-const sweepEvery = 2 * time.Second
 
 func deploy(t *testing.T) *deployment {
 	t.Helper()
-	d := &deployment{t: t, endpoint: dynamolocal.Endpoint(t), table: dynamolocal.Table(t), dir: t.TempDir()}
+	d := &deployment{t: t, dir: t.TempDir()}
 	_, d.books = booksIn(t, 0)
-	client, opts := dynamolocal.Client(t), dynamo.Options{Table: d.table}
-	if err := dynamo.CreateTable(t.Context(), client, opts); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &d.table})
-	})
-	var err error
-	if d.store, err = dynamo.Open(t.Context(), client, opts); err != nil {
-		t.Fatal(err)
-	}
-	d.q = sqslocal.NewQueue(t, sqslocal.QueueOptions{Visibility: 20 * time.Second, MaxReceives: 5})
-	d.l = lambdalocal.Start(t, lambdalocal.Options{SQS: sqslocal.Endpoint(t), Seed: 1})
+	// Sweeps come at a thirtieth of the period that they have in earnest.
+	d.Stack = awslocal.New(t, awslocal.Options{Sweep: 2 * time.Second, MaxReceives: 5})
 	return d
 }
 
@@ -63,48 +42,17 @@ func deploy(t *testing.T) *deployment {
 // hours, unless env says otherwise.
 func (d *deployment) create(name, version string, chaos lambdalocal.Chaos, env map[string]string) {
 	d.t.Helper()
-	all := map[string]string{
-		"CLEW_TABLE": d.table, "CLEW_QUEUE_URL": d.q.URL, "AWS_ENDPOINT_URL_DYNAMODB": d.endpoint,
-		"CLEW_RECURSIVE_LOOP": "Allow", "CLEW_SWEEP_PERIOD": sweepEvery.String(), booksVar: d.books, dayVar: "1h",
-	}
-	for k, v := range env {
-		all[k] = v
-	}
-	err := d.l.Create(lambdalocal.Function{Name: name, Version: version, Bootstrap: binary, Timeout: 10 * time.Second, MemoryMB: 256,
-		RecursiveLoop: lambdalocal.Allow, Chaos: chaos, Env: all})
-	if err == nil {
-		err = d.l.Alias(name, "live", version)
-	}
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	all := map[string]string{booksVar: d.books, dayVar: "1h"}
+	maps.Copy(all, env)
+	d.Publish(lambdalocal.Function{Name: name, Version: version, Bootstrap: binary, Timeout: 10 * time.Second, Chaos: chaos, Env: all})
 }
 
 // listen gives a function a URL.
-func (d *deployment) listen(function string) {
-	d.t.Helper()
-	var err error
-	if d.url, err = d.l.FunctionURL(function); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// connect gives a function its queue and its sweep.
-func (d *deployment) connect(function string) {
-	d.t.Helper()
-	_, err := d.l.Map(d.t.Context(), lambdalocal.Mapping{Function: function, Queue: d.q.URL, ReportBatchItemFailures: true})
-	if err == nil {
-		_, err = d.l.Schedule(lambdalocal.Rule{Name: "sweep", Function: function, Every: sweepEvery, Input: json.RawMessage(`{"clew":"sweep"}`)})
-	}
-	if err != nil {
-		d.t.Fatal(err)
-	}
-}
+func (d *deployment) listen(function string) { d.url = d.URL(function) }
 
 // where is where everything is, for the program's commands and its workers.
 func (d *deployment) where() []string {
-	at := "?" + url.Values{"region": {"us-east-1"}, "endpoint": {d.endpoint}}.Encode()
-	return []string{"-store", "dynamodb:" + d.table + at, "-books", "dynamodb:" + d.books + at}
+	return []string{"-store", dynamolocal.URL(d.t, d.Table), "-books", dynamolocal.URL(d.t, d.books)}
 }
 
 func (d *deployment) does(args ...string) string {
@@ -125,7 +73,7 @@ func (d *deployment) starts(function, id string, more map[string]any) *lambdaloc
 		d.t.Fatal(err)
 	}
 	for {
-		r, err := d.l.Invoke(d.t.Context(), function, payload)
+		r, err := d.Lambda.Invoke(d.t.Context(), function, payload)
 		if err == nil {
 			return r
 		}
@@ -139,7 +87,7 @@ func (d *deployment) starts(function, id string, more map[string]any) *lambdaloc
 // head is what the table says of a hire; nil if it says nothing.
 func (d *deployment) head(id string) *durable.Record {
 	d.t.Helper()
-	rec, err := d.store.Load(d.t.Context(), id, durable.LoadAll)
+	rec, err := d.Store.Load(d.t.Context(), id, durable.LoadAll)
 	if err != nil && !errors.Is(err, durable.ErrNotFound) {
 		d.t.Fatalf("%s: %v", id, err)
 	}
@@ -238,7 +186,7 @@ func TestDeployed(t *testing.T) {
 	d.create("pages", "1", lambdalocal.Chaos{}, map[string]string{roleVar: "pages", booksVar: ""})
 	d.listen("pages:live")
 	d.create("sagas", "1", lambdalocal.Chaos{}, map[string]string{roleVar: "sagas", urlVar: d.url + "/"})
-	d.connect("sagas:live")
+	d.Connect("sagas:live")
 
 	if r := d.starts("sagas:live", "ada", nil); r.FunctionError != "" || !strings.Contains(string(r.Payload), `"suspended"`) {
 		t.Fatalf("ada: got %s", r.Payload)
@@ -289,10 +237,10 @@ func TestDeployed(t *testing.T) {
 	if status, body := read(t)(http.Get(d.url + "/")); status != http.StatusNotFound || strings.Contains(body, "Ada") {
 		t.Errorf("the page with everybody's mails: %d %s", status, body)
 	}
-	if n, err := d.q.DLQ.Depth(t.Context()); err != nil || n.Total() != 0 {
+	if n, err := d.Queue.DLQ.Depth(t.Context()); err != nil || n.Total() != 0 {
 		t.Errorf("dead letters: %+v, %v", n, err)
 	}
-	if s := d.l.Stats("sagas:1"); s.Invocations == 0 || s.Errors+s.Timeouts+s.Exits > 0 {
+	if s := d.Lambda.Stats("sagas:1"); s.Invocations == 0 || s.Errors+s.Timeouts+s.Exits > 0 {
 		t.Errorf("of the sagas' function: %+v", s)
 	}
 }
@@ -325,7 +273,7 @@ func TestDeployedTimeouts(t *testing.T) {
 	d := deploy(t)
 	d.create("onboarding", "1", lambdalocal.Chaos{}, map[string]string{dayVar: "1100ms"})
 	d.listen("onboarding:live")
-	d.connect("onboarding:live")
+	d.Connect("onboarding:live")
 	d.starts("onboarding:live", "silent", nil)
 	forgotten, n := "", 0
 	for ; forgotten == "" && n < 30; n++ { // the provider has to be quick, and this machine may be slow
@@ -357,7 +305,7 @@ func TestDeployedTimeouts(t *testing.T) {
 	if want := "to chief-of-" + forgotten + "@example.com: " + forgotten + " is still waiting"; !strings.Contains(out, want) {
 		t.Errorf("the manager was not reminded:\n%s", out)
 	}
-	if !strings.Contains(out, "set "+urlVar) || !strings.Contains(d.l.Logs("onboarding"), "set "+urlVar) {
+	if !strings.Contains(out, "set "+urlVar) || !strings.Contains(d.Lambda.Logs("onboarding"), "set "+urlVar) {
 		t.Errorf("nobody says where links lead, or that nobody has:\n%s", out)
 	}
 }
@@ -400,7 +348,7 @@ func TestDeployedLambdaToWorker(t *testing.T) {
 		d.ended(id, status, 0)
 	}
 	d.audited(fmt.Sprintf("%d all done, %d all undone,", made["approve"], made["refuse"]))
-	s := d.l.Stats("onboarding:1")
+	s := d.Lambda.Stats("onboarding:1")
 	if t.Logf("%v, %d of which a killed invocation had: %+v", made, len(begun), s); s.Kills < len(begun) {
 		t.Errorf("%d kills, want %d", s.Kills, len(begun))
 	}
@@ -430,7 +378,7 @@ func TestDeployedWorkerToLambda(t *testing.T) {
 	d.create("onboarding", "1", lambdalocal.Chaos{}, nil) // first, for its URL
 	d.listen("onboarding:live")
 	d.create("onboarding", "2", lambdalocal.Chaos{}, map[string]string{urlVar: d.url})
-	d.connect("onboarding:live")
+	d.Connect("onboarding:live")
 	for _, id := range all {
 		d.checked(id, "pass")
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/url"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ func TestOnDynamoDB(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &table})
 	})
-	store := "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {dynamolocal.Endpoint(t)}}.Encode()
+	store := dynamolocal.URL(t, table)
 	dir := t.TempDir()
 	args := []string{"-store", store, "-orders", "60", "-decline", "0.3", "-step-delay", "10ms"}
 	for range 2 {

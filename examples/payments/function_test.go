@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +34,7 @@ func newBookTable(t *testing.T) (*dynamodb.Client, string, string) {
 	})
 	t.Setenv("AWS_ACCESS_KEY_ID", "local")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "local")
-	return client, table, "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {dynamolocal.Endpoint(t)}}.Encode()
+	return client, table, dynamolocal.URL(t, table)
 }
 
 // invoke runs a function on an event of a function URL.

@@ -15,80 +15,31 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/examples/payments/participant"
+	"github.com/clewdev/clew/internal/awslocal"
 	"github.com/clewdev/clew/internal/dynamolocal"
 	"github.com/clewdev/clew/internal/lambdalocal"
 	"github.com/clewdev/clew/internal/sqslocal"
-	"github.com/clewdev/clew/store/dynamo"
 )
 
 // deployment is the sagas' function with its table, queue, sweep, and
 // participants that are processes.
 type deployment struct {
-	t         *testing.T
-	l         *lambdalocal.Lambda
-	q         *sqslocal.Queue
-	table     string
-	endpoint  string
-	store     *dynamo.Store
-	books     participant.Books
-	outside   *participant.Running
-	gateway   string // base URL of the participants
-	mapping   *lambdalocal.Poller
-	schedules *lambdalocal.Schedule
+	*awslocal.Stack
+	t       *testing.T
+	books   participant.Books
+	outside *participant.Running
+	gateway string // base URL of the participants
 }
-
-// sweepEvery is the period of sweeps here: a twelfth of what it is in earnest.
-const sweepEvery = 5 * time.Second
 
 func deploy(t *testing.T, chaos lambdalocal.Chaos, config participant.Config) *deployment {
 	t.Helper()
-	d := &deployment{t: t, table: dynamolocal.Table(t), endpoint: dynamolocal.Endpoint(t)}
-	d.makeTable()
+	// Sweeps come at a twelfth of the period that they have in earnest.
+	d := &deployment{t: t, Stack: awslocal.New(t, awslocal.Options{Sweep: 5 * time.Second, MaxReceives: 50})}
 	d.startOutside(config)
-	d.q = sqslocal.NewQueue(t, sqslocal.QueueOptions{Visibility: 20 * time.Second, MaxReceives: 50})
-	d.l = lambdalocal.Start(t, lambdalocal.Options{SQS: sqslocal.Endpoint(t), Seed: 1})
-	d.create("1", chaos)
-	d.serve("1")
+	d.serve("1", chaos)
 	return d
-}
-
-// serve makes a version the one that gets everything.
-func (d *deployment) serve(version string) {
-	d.t.Helper()
-	if d.mapping != nil {
-		d.mapping.Stop()
-		d.schedules.Stop()
-	}
-	err := d.l.Alias("sagas", "live", version)
-	if err == nil {
-		d.mapping, err = d.l.Map(d.t.Context(), lambdalocal.Mapping{Function: "sagas:live", Queue: d.q.URL, BatchSize: 10, ReportBatchItemFailures: true})
-	}
-	if err == nil {
-		d.schedules, err = d.l.Schedule(lambdalocal.Rule{Name: "sweep", Function: "sagas:live", Every: sweepEvery, Input: json.RawMessage(`{"clew":"sweep"}`)})
-	}
-	if err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-func (d *deployment) makeTable() {
-	d.t.Helper()
-	client := dynamolocal.Client(d.t)
-	opts := dynamo.Options{Table: d.table}
-	if err := dynamo.CreateTable(d.t.Context(), client, opts); err != nil {
-		d.t.Fatal(err)
-	}
-	d.t.Cleanup(func() {
-		_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &d.table})
-	})
-	var err error
-	if d.store, err = dynamo.Open(d.t.Context(), client, opts); err != nil {
-		d.t.Fatal(err)
-	}
 }
 
 // startOutside starts the participants, and a front to all of them, as the one
@@ -118,21 +69,15 @@ func (d *deployment) startOutside(config participant.Config) {
 	d.gateway = front.URL
 }
 
-// create publishes a version of the function.
-func (d *deployment) create(version string, chaos lambdalocal.Chaos) {
+// serve publishes a version that gets everything from now on.
+func (d *deployment) serve(version string, chaos lambdalocal.Chaos) {
 	d.t.Helper()
-	err := d.l.Create(lambdalocal.Function{
-		Name: "sagas", Version: version, Bootstrap: binary, Timeout: 12 * time.Second, MemoryMB: 256, Concurrency: 8,
-		RecursiveLoop: lambdalocal.Allow, Chaos: chaos,
-		Env: map[string]string{
-			roleVar: "sagas", urlVar: d.gateway, "CLEW_TABLE": d.table, "CLEW_QUEUE_URL": d.q.URL, "CLEW_RECURSIVE_LOOP": "Allow",
-			"CLEW_SWEEP_PERIOD": sweepEvery.String(),
-		},
-		Watched: map[string]string{"AWS_ENDPOINT_URL_DYNAMODB": d.endpoint, "AWS_ENDPOINT_URL_SQS": d.l.SQSURL()},
+	d.Publish(lambdalocal.Function{
+		Name: "sagas", Version: version, Bootstrap: binary, Timeout: 12 * time.Second, Concurrency: 8, Chaos: chaos,
+		Env:     map[string]string{roleVar: "sagas", urlVar: d.gateway},
+		Watched: map[string]string{"AWS_ENDPOINT_URL_DYNAMODB": dynamolocal.Endpoint(d.t), "AWS_ENDPOINT_URL_SQS": d.Lambda.SQSURL()},
 	})
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	d.Connect("sagas:live")
 }
 
 func startOf(o Order) []byte {
@@ -146,7 +91,7 @@ func startOf(o Order) []byte {
 // start starts an order, as a caller does that asks again until it has an answer.
 func (d *deployment) start(ctx context.Context, o Order) error {
 	for ctx.Err() == nil {
-		r, err := d.l.Invoke(ctx, "sagas:live", startOf(o))
+		r, err := d.Lambda.Invoke(ctx, "sagas:live", startOf(o))
 		switch {
 		case err == nil && r.FunctionError == "":
 			return nil
@@ -163,9 +108,9 @@ func (d *deployment) wait(ctx context.Context, orders []Order) (parked int) {
 	d.t.Helper()
 	for _, o := range orders {
 		for {
-			rec, err := d.store.Load(ctx, o.ID, durable.LoadHead)
+			rec, err := d.Store.Load(ctx, o.ID, durable.LoadHead)
 			if err != nil {
-				d.t.Fatalf("order %s: %v\n%s", o.ID, err, tail(d.l.Logs("sagas")))
+				d.t.Fatalf("order %s: %v\n%s", o.ID, err, tail(d.Lambda.Logs("sagas")))
 			}
 			if rec.Status == durable.StatusParked {
 				parked++
@@ -227,8 +172,8 @@ func TestOnLambda(t *testing.T) {
 	}
 	took := time.Since(began)
 	r := d.audit(len(orders))
-	s := d.l.Stats("sagas:1")
-	t.Logf("%d orders started in %v, ended in %v; %+v; audit %+v; dead letters %d", len(orders), started, took, s, r, depth(t, d.q.DLQ))
+	s := d.Lambda.Stats("sagas:1")
+	t.Logf("%d orders started in %v, ended in %v; %+v; audit %+v; dead letters %d", len(orders), started, took, s, r, depth(t, d.Queue.DLQ))
 	if r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed+r.Undone != len(orders) {
 		t.Errorf("audit: %+v", r)
 	}
@@ -260,10 +205,9 @@ func TestLambdaAndWorker(t *testing.T) {
 	// A function, each of whose invocations is killed; then a worker alone.
 	orders := ordersOf(60)
 	for _, o := range orders[:20] {
-		_, _ = d.l.Invoke(ctx, "sagas:live", startOf(o)) // killed, most of them
+		_, _ = d.Lambda.Invoke(ctx, "sagas:live", startOf(o)) // killed, most of them
 	}
-	d.schedules.Stop()
-	d.mapping.Stop()
+	d.Disconnect()
 	begun := d.unended(orders[:20])
 	if begun == 0 {
 		t.Fatal("no order was begun and not ended by a function that was killed")
@@ -289,8 +233,7 @@ func TestLambdaAndWorker(t *testing.T) {
 	if begun == 0 {
 		t.Fatal("no order was begun and not ended by a worker that was killed")
 	}
-	d.create("2", lambdalocal.Chaos{})
-	d.serve("2")
+	d.serve("2", lambdalocal.Chaos{})
 	committed := d.settle(ctx)
 	t.Logf("%d orders were taken over from a killed worker by functions", begun)
 	r := d.audit(0) // of every order that had an effect
@@ -301,8 +244,7 @@ func TestLambdaAndWorker(t *testing.T) {
 
 // worker is the program as a worker over the function's table.
 func (d *deployment) worker(ctx context.Context, orders int) *exec.Cmd {
-	store := "dynamodb:" + d.table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {d.endpoint}}.Encode()
-	cmd := exec.CommandContext(ctx, binary, "-store", store, "-participants-url", d.gateway, "-orders", fmt.Sprint(orders), "-seed", "7",
+	cmd := exec.CommandContext(ctx, binary, "-store", dynamolocal.URL(d.t, d.Table), "-participants-url", d.gateway, "-orders", fmt.Sprint(orders), "-seed", "7",
 		"-decline", "0.1", "-fraud", "0.05", "-nowhere", "0.05", "-step-delay", "30ms")
 	cmd.Dir = d.t.TempDir()
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local")
@@ -314,9 +256,9 @@ func (d *deployment) worker(ctx context.Context, orders int) *exec.Cmd {
 func (d *deployment) settle(ctx context.Context) (committed int) {
 	d.t.Helper()
 	for made := -1; ; {
-		page, err := d.store.List(ctx, &durable.ListQuery{Definition: "payment", Limit: 1000})
+		page, err := d.Store.List(ctx, &durable.ListQuery{Definition: "payment", Limit: 1000})
 		if err != nil {
-			d.t.Fatalf("%v\n%s", err, tail(d.l.Logs("sagas")))
+			d.t.Fatalf("%v\n%s", err, tail(d.Lambda.Logs("sagas")))
 		}
 		open := 0
 		committed = 0
@@ -339,7 +281,7 @@ func (d *deployment) settle(ctx context.Context) (committed int) {
 // unended counts the orders that have been begun and not ended.
 func (d *deployment) unended(orders []Order) (n int) {
 	for _, o := range orders {
-		if rec, err := d.store.Load(d.t.Context(), o.ID, durable.LoadHead); err == nil && rec.Epoch > 0 && !rec.Status.Ended() {
+		if rec, err := d.Store.Load(d.t.Context(), o.ID, durable.LoadHead); err == nil && rec.Epoch > 0 && !rec.Status.Ended() {
 			n++
 		}
 	}
@@ -357,18 +299,12 @@ func TestDeployed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.l.Create(lambdalocal.Function{
-		Name: "participants", Version: "1", Bootstrap: binary, Timeout: 10 * time.Second, MemoryMB: 256, Concurrency: 8,
-		Env: map[string]string{roleVar: "participants", booksVar: books, "AWS_ENDPOINT_URL_DYNAMODB": d.endpoint},
+	d.Publish(lambdalocal.Function{
+		Name: "participants", Version: "1", Bootstrap: binary, Timeout: 10 * time.Second, Concurrency: 8,
+		Env: map[string]string{roleVar: "participants", booksVar: books},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.gateway, err = d.l.FunctionURL("participants:1"); err != nil {
-		t.Fatal(err)
-	}
-	d.create("2", lambdalocal.Chaos{})
-	d.serve("2")
+	d.gateway = d.URL("participants:live")
+	d.serve("2", lambdalocal.Chaos{})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	orders := ordersOf(40)
@@ -388,9 +324,9 @@ func TestDeployed(t *testing.T) {
 	if r := d.audit(len(orders)); r.DuplicateEffects+r.MissingUndos != 0 || r.LedgerImbalanceCents != 0 || r.Committed == 0 || r.Undone == 0 || r.Committed+r.Undone != len(orders) {
 		t.Errorf("audit: %+v", r)
 	}
-	s := d.l.Stats("sagas:2")
+	s := d.Lambda.Stats("sagas:2")
 	t.Logf("sagas: %+v", s)
-	for _, r := range d.l.Records("sagas:2")[:1] {
+	for _, r := range d.Lambda.Records("sagas:2")[:1] {
 		t.Logf("cold start: init %v, %d MB at most", r.InitDuration, s.MaxRSS>>20)
 	}
 }

@@ -8,6 +8,7 @@ package dynamolocal
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -85,6 +86,12 @@ func Endpoint(tb testing.TB) string {
 func Table(tb testing.TB) string {
 	tb.Helper()
 	return fmt.Sprintf("clew-%d-%d", os.Getpid(), time.Now().UnixNano())
+}
+
+// URL is how the tools' -store and --store name a table of DynamoDB Local.
+func URL(tb testing.TB, table string) string {
+	tb.Helper()
+	return "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {Endpoint(tb)}}.Encode()
 }
 
 func answers(endpoint string) bool {

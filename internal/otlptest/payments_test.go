@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,7 +73,7 @@ func newWorld(t *testing.T, store, protocol string) *world {
 	w.store = "sqlite:payments.db"
 	if store == "dynamodb" {
 		client, table := dynamolocal.Client(t), dynamolocal.Table(t)
-		w.store = "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {dynamolocal.Endpoint(t)}}.Encode()
+		w.store = dynamolocal.URL(t, table)
 		t.Cleanup(func() {
 			_, _ = client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &table})
 		})

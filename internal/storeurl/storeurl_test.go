@@ -3,7 +3,6 @@ package storeurl
 import (
 	"context"
 	"errors"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +40,7 @@ func TestDynamo(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "local")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	table := dynamolocal.Table(t)
-	store := "dynamodb:" + table + "?" + url.Values{"region": {"us-east-1"}, "endpoint": {dynamolocal.Endpoint(t)}}.Encode()
+	store := dynamolocal.URL(t, table)
 
 	_, _, err := Open(store)
 	if !errors.Is(err, durable.ErrStoreBroken) || !strings.Contains(err.Error(), table) {
