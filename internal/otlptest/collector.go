@@ -112,6 +112,7 @@ func (c *Collector) Env(protocol string) []string {
 type Span struct {
 	ptrace.Span
 	Service string
+	Process string // its ID
 }
 
 // Text is an attribute, as text; "" if there is none.
@@ -128,9 +129,10 @@ func (c *Collector) Spans() (all []Span) {
 	for _, batch := range c.traces.AllTraces() {
 		for _, r := range batch.ResourceSpans().All() {
 			service, _ := r.Resource().Attributes().Get("service.name")
+			pid, _ := r.Resource().Attributes().Get("process.pid")
 			for _, s := range r.ScopeSpans().All() {
 				for _, span := range s.Spans().All() {
-					all = append(all, Span{span, service.AsString()})
+					all = append(all, Span{span, service.AsString(), pid.AsString()})
 				}
 			}
 		}

@@ -23,7 +23,7 @@ func spanOf(id, parent byte, name string, from, to time.Duration) Span {
 	began := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	s.SetStartTimestamp(pcommon.NewTimestampFromTime(began.Add(from)))
 	s.SetEndTimestamp(pcommon.NewTimestampFromTime(began.Add(to)))
-	return Span{s, "shop"}
+	return Span{Span: s, Service: "shop"}
 }
 
 // TestPicture: each span has a row, in the order of the tree, and each link an

@@ -97,29 +97,61 @@ func (st *story) execution(rec *durable.Record) (lost int) {
 	if forwardAndUnwind := own.Text("clew.saga.forward") + "/" + own.Text("clew.saga.unwind"); forwardAndUnwind != rec.Detail {
 		t.Errorf("%s: its span says %s, its record %s", rec.ID, forwardAndUnwind, rec.Detail)
 	}
-	for epoch := int64(1); epoch <= rec.Activations; epoch++ {
-		if _, told := activations[epoch]; !told && st.killed[rec.ID] != epoch {
-			t.Errorf("%s: activation %d is missing, the killed one is %d", rec.ID, epoch, st.killed[rec.ID])
-		}
-	}
+	st.activations(rec, activations)
 	st.operations(rec, *own, ops)
 	lost = st.attempts(rec, ops, activations, attempts)
 	if absent := len(st.absent[own.TraceID()]); absent > lost {
 		t.Errorf("%s: %d parents are missing, and %d attempts of a killed process", rec.ID, absent, lost)
 	}
-	var events, history []string
-	for _, e := range own.Events().All() {
-		events = append(events, e.Name())
-	}
-	for e := range durable.History(rec) {
-		if e.Operation == "" && slices.Contains([]string{"OperatorActed", "SagaRejected", "SagaCommitted", "UnwindStarted", "UnwindCompleted"}, e.Type) {
-			history = append(history, e.Type)
+	st.events(rec, *own)
+	return lost
+}
+
+// activations: one span for each that the record counts, but for that of a killed
+// process; each begins after the one before.
+func (st *story) activations(rec *durable.Record, spans map[int64]Span) {
+	for epoch := int64(1); epoch <= rec.Activations; epoch++ {
+		s, told := spans[epoch]
+		if !told && st.killed[rec.ID] != epoch {
+			st.t.Errorf("%s: activation %d is missing, the killed one is %d", rec.ID, epoch, st.killed[rec.ID])
+		}
+		if before, ok := spans[epoch-1]; told && ok && s.StartTimestamp() <= before.StartTimestamp() {
+			st.t.Errorf("%s: activation %d begins at %v, the one before at %v", rec.ID, epoch, at(s.StartTimestamp()), at(before.StartTimestamp()))
 		}
 	}
-	if !slices.Equal(events, history) {
-		t.Errorf("%s: its span has events %v, its history %v", rec.ID, events, history)
+	if int64(len(spans)) > rec.Activations {
+		st.t.Errorf("%s: %d spans of %d activations", rec.ID, len(spans), rec.Activations)
 	}
-	return lost
+}
+
+// events: the execution's own span has what its history tells of it as a whole.
+func (st *story) events(rec *durable.Record, own Span) {
+	var history []durable.Event
+	for e := range durable.History(rec) {
+		if e.Operation == "" && slices.Contains([]string{"ExecutionParked", "OperatorActed", "CancelRequested", "SagaRejected", "SagaCommitted", "UnwindStarted", "UnwindCompleted"}, e.Type) {
+			history = append(history, e)
+		}
+	}
+	if own.Events().Len() != len(history) {
+		st.t.Errorf("%s: its span has %d events, its history %d: %v", rec.ID, own.Events().Len(), len(history), history)
+		return
+	}
+	for i, e := range own.Events().All() {
+		if want := history[i]; e.Name() != want.Type || !same(at(e.Timestamp()), want.At) {
+			st.t.Errorf("%s: its span has event %s at %v, its history %s at %v", rec.ID, e.Name(), at(e.Timestamp()), want.Type, want.At)
+		}
+	}
+}
+
+// hosts are the processes that an execution ran in, in order of their first
+// activation.
+func (st *story) hosts(id string) (pids []string) {
+	for _, s := range st.spans {
+		if s.Text("clew.execution.id") == id && s.Text("clew.activation") != "" && s.Text("clew.attempt") == "" && !slices.Contains(pids, s.Process) {
+			pids = append(pids, s.Process)
+		}
+	}
+	return pids
 }
 
 // attemptID tells attempts apart.
@@ -188,6 +220,9 @@ func (st *story) operations(rec *durable.Record, own Span, spans map[int64]Span)
 		if op.Parent != 0 {
 			up = spans[op.Parent]
 		}
+		if op.Ended.IsZero() { // what nobody waited for any more ends with the execution
+			op.Ended = at(own.EndTimestamp())
+		}
 		if !at(s.StartTimestamp()).Equal(op.Started) || !at(s.EndTimestamp()).Equal(op.Ended) || s.ParentSpanID() != up.SpanID() {
 			t.Errorf("%s: %q is from %v to %v, want %v to %v, under %q", rec.ID, s.Name(), at(s.StartTimestamp()), at(s.EndTimestamp()), op.Started, op.Ended, up.Name())
 		}
@@ -243,8 +278,8 @@ func (st *story) attempts(rec *durable.Record, ops, activations map[int64]Span, 
 		if s.ParentSpanID() != op.SpanID() || s.StartTimestamp() < op.StartTimestamp() || s.EndTimestamp() > op.EndTimestamp() {
 			t.Errorf("%s: %q is from %v to %v, its operation %q from %v to %v", rec.ID, s.Name(), at(s.StartTimestamp()), at(s.EndTimestamp()), op.Name(), at(op.StartTimestamp()), at(op.EndTimestamp()))
 		}
-		if a, ok := activations[id.epoch]; ok && (s.StartTimestamp() < a.StartTimestamp() || s.EndTimestamp() > a.EndTimestamp()) {
-			t.Errorf("%s: %q is from %v to %v, its activation from %v to %v", rec.ID, s.Name(), at(s.StartTimestamp()), at(s.EndTimestamp()), at(a.StartTimestamp()), at(a.EndTimestamp()))
+		if a, ok := activations[id.epoch]; ok && (s.StartTimestamp() < a.StartTimestamp() || s.EndTimestamp() > a.EndTimestamp() || s.Process != a.Process) {
+			t.Errorf("%s: %q is from %v to %v in process %s, its activation from %v to %v in %s", rec.ID, s.Name(), at(s.StartTimestamp()), at(s.EndTimestamp()), s.Process, at(a.StartTimestamp()), at(a.EndTimestamp()), a.Process)
 		}
 	}
 	return lost
