@@ -73,7 +73,7 @@ func everything() []*durable.Observation {
 		{Kind: durable.ObserveAttemptEnd, Execution: id, Attempt: 2, Err: errors.New("busy")},
 		{Kind: durable.ObserveClaimLost, Execution: id, Err: durable.ErrNotDue},
 		{Kind: durable.ObserveActivationEnd, Execution: id, Status: durable.StatusParked, Park: &durable.Park{Reason: durable.ParkPanic}},
-		{Kind: durable.ObserveActivationEnd, Execution: id, Status: durable.StatusFailed, Record: func() *durable.Record { return rec },
+		{Kind: durable.ObserveActivationEnd, Execution: id, At: rec.Ended, Status: rec.Status, Detail: rec.Detail, UnwindStarted: at, Bills: true, Record: func() *durable.Record { return rec },
 			Operations: func() []durable.OperationInfo { ops, _ := durable.Operations(rec); return ops }},
 	}
 }

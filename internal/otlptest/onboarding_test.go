@@ -193,7 +193,7 @@ func (w *world) threeDays(h hosts, store func() durable.Store) {
 func (w *world) wantThreeDays() {
 	w.t.Helper()
 	recs := w.records()
-	st := newStory(w.t, w.Spans(), nil)
+	st := newStory(w.t, once(w.t, w.Spans()), nil)
 	st.check(recs)
 	if len(recs) != 3 {
 		w.t.Errorf("%d executions, want 3", len(recs))
