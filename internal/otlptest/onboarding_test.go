@@ -112,7 +112,7 @@ func reminded(rec *durable.Record) bool {
 // ended waits for the end of an execution, which is to be this one.
 func ended(t *testing.T, store durable.Store, id, want string) {
 	t.Helper()
-	rec := until(t, store, id, "at an end", func(rec *durable.Record) bool { return rec.Status.Ended() || rec.Status == durable.StatusParked })
+	rec := until(t, store, id, "at an end", func(rec *durable.Record) bool { return rec.Status.Ended() })
 	if rec.Detail != want {
 		t.Errorf("%s is %q (%v), want %q", id, rec.Detail, rec.Error, want)
 	}

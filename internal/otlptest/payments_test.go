@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -380,36 +379,4 @@ func (w *world) killWhen(cmd *exec.Cmd, errs *bytes.Buffer, ready func([]durable
 	}
 	_ = cmd.Wait()
 	return heads()
-}
-
-// TestCollectorAway: where there is no collector, or one that takes calls and never
-// answers, orders end as they do without, and so does the program.
-func TestCollectorAway(t *testing.T) {
-	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = silent.Close() })
-	nobody, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := ""
-	for _, tt := range [][2]string{{"nothing to export to", ""}, {"nobody", nobody}, {"silent", silent.Addr().String()}} {
-		for _, protocol := range []string{"grpc", "http/protobuf"} {
-			w := newWorld(t, "sqlite", protocol)
-			w.env = slices.DeleteFunc(w.env, func(kv string) bool { return strings.HasPrefix(kv, "OTEL_") })
-			if tt[1] != "" {
-				w.env = append(w.env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+tt[1], "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol, "OTEL_EXPORTER_OTLP_TIMEOUT=3600000")
-			}
-			got := fmt.Sprintf("%+v", w.payments("-orders", "60", "-decline", "0.3"))
-			if want == "" {
-				want = got
-			}
-			if got != want {
-				t.Errorf("%s, %s: the audit found %s, want %s", tt[0], protocol, got, want)
-			}
-		}
-	}
 }
