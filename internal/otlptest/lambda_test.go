@@ -68,7 +68,7 @@ func (c *cloud) retire() {
 }
 
 // begin has a function start an execution.
-func (c *cloud) begin(function, definition, id string, input map[string]any) *lambdalocal.Result {
+func (c *cloud) begin(function, definition, id string, input map[string]any) {
 	c.t.Helper()
 	event, err := json.Marshal(map[string]any{"clew": "start", "definition": definition, "id": id, "input": input})
 	if err != nil {
@@ -78,7 +78,8 @@ func (c *cloud) begin(function, definition, id string, input map[string]any) *la
 		r, err := c.Lambda.Invoke(c.t.Context(), function, event)
 		switch {
 		case err == nil && r.FunctionError == "":
-			return r
+			c.wantBounded(r.Duration)
+			return
 		case err == nil:
 			c.t.Fatalf("%s: %s", id, r.Payload)
 		case !errors.Is(err, lambdalocal.ErrThrottled):
