@@ -124,7 +124,7 @@ func (e *Env) traces(ctx context.Context, res *resource.Resource) error {
 		opts = append(opts, sdktrace.WithSampler(telemetry.Sampler(sdktrace.AlwaysSample())))
 	}
 	p := sdktrace.NewTracerProvider(append(opts, sdktrace.WithBatcher(exporter, batches...))...)
-	e.parts = append(e.parts, p)
+	e.parts = append(e.parts, inTurn(p))
 	otel.SetTracerProvider(p)
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
 	return nil
@@ -136,7 +136,7 @@ func (e *Env) metrics(ctx context.Context, res *resource.Resource) error {
 		return fmt.Errorf("otelenv: OTEL_METRICS_EXPORTER or OTEL_EXPORTER_OTLP_*: %w", err)
 	}
 	p := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(reader))
-	e.parts = append(e.parts, p)
+	e.parts = append(e.parts, inTurn(p))
 	otel.SetMeterProvider(p)
 	return nil
 }
@@ -147,6 +147,35 @@ func (e *Env) Observer() durable.Observer {
 		return nil // and no interface that holds one
 	}
 	return e.telemetry
+}
+
+// turns flushes a provider once at a time, and bounds how long it is waited for,
+// not the export itself: what the SDK has taken out of its queue is lost when the
+// export is given up. The exporter's own timeouts end it.
+type turns struct {
+	part
+	turn chan struct{}
+}
+
+func inTurn(p part) part { return &turns{p, make(chan struct{}, 1)} }
+
+func (t *turns) ForceFlush(ctx context.Context) error {
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-t.turn }()
+		done <- t.part.ForceFlush(context.WithoutCancel(ctx))
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // ForceFlush exports what is there, for hosts that are about to be frozen. It

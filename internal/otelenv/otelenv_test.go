@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 )
@@ -179,4 +181,47 @@ func TestPropagation(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	_ = e.Shutdown(over)
+}
+
+// slow is an exporter that waits, unless it is told to give up.
+type slow struct {
+	until chan struct{}
+	took  atomic.Int64
+}
+
+func (s *slow) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	select {
+	case <-s.until:
+		s.took.Add(int64(len(spans)))
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (*slow) Shutdown(context.Context) error { return nil }
+
+// TestFlushThatIsNotWaitedFor: what takes longer to export than a flush may is not
+// lost, nor is what comes while it is on its way.
+func TestFlushThatIsNotWaitedFor(t *testing.T) {
+	to := &slow{until: make(chan struct{})}
+	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(to, sdktrace.WithBatchTimeout(time.Hour)))
+	defer func() { _ = p.Shutdown(context.Background()) }()
+	e := &Env{parts: []part{inTurn(p)}}
+	for range 2 {
+		_, span := p.Tracer("t").Start(t.Context(), "s")
+		span.End()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if err := e.ForceFlush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want that its time is over", err)
+		}
+	}
+	close(to.until)
+	if err := e.ForceFlush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := to.took.Load(); n != 2 {
+		t.Errorf("%d spans were exported, want 2", n)
+	}
 }
