@@ -187,6 +187,32 @@ func TestCodeThatStaysExits(t *testing.T) {
 	})
 }
 
+// TestExitFlushes: what ended in an invocation whose process has to exit is flushed
+// all the same, before that and in time.
+func TestExitFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, calls, before := newCloud(t), 0, 0
+		release := make(chan struct{})
+		began := time.Now()
+		h := c.host("7", func(o *Options) {
+			o.Flush = func(ctx context.Context) error { calls++; <-ctx.Done(); return ctx.Err() }
+		}, deaf(release))
+		h.exit = func(int) {
+			c.exits++
+			before = calls
+			if took := time.Since(began); took >= c.timeout {
+				t.Errorf("the process exits after %v, want before the deadline of %v", took, c.timeout)
+			}
+		}
+		_, err := c.event(h, `{"clew": "start", "definition": "deaf", "id": "x", "input": 0}`)
+		if !errors.Is(err, durable.ErrStillRunning) || c.exits != 1 || before != 1 {
+			t.Errorf("got %v, %d exits, %d flushes before; want ErrStillRunning, one and one", err, c.exits, before)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
 // TestFlush: what flushes is called at the end of every invocation, and cannot
 // hold it up for long.
 func TestFlush(t *testing.T) {

@@ -47,8 +47,8 @@ func (v *visit) session(ctx context.Context, most int, do func(ctx context.Conte
 	if errors.Is(err, durable.ErrStillRunning) {
 		// This sandbox would be frozen with code of this invocation in it, which
 		// would go on in the next.
-		v.mail.close() // what others have handed over
 		v.h.log.Error("code of this invocation does not return although its context has ended: the process exits", "version", v.h.opts.Version)
+		v.leave() // what others have handed over, and what is told of those that have ended
 		v.h.exit(1)
 	}
 	return err
