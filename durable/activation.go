@@ -121,9 +121,7 @@ func (e *Engine) resume(def *definition, rec *Record) (*activation, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.due = a.journal.wasDue(rec)
-	if e.opts.Observer != nil {
-		a.head, a.written = rec.Head, [][]Entry{rec.Journal}
-	}
+	a.claimed(rec)
 	for _, op := range a.journal.ops {
 		op.old = op.done
 	}

@@ -294,6 +294,13 @@ func (a *activation) ended() {
 	a.eng.observe(a.ctx, o)
 }
 
+// claimed keeps what the observer may ask for of a record that was claimed.
+func (a *activation) claimed(rec *Record) {
+	if a.eng.opts.Observer != nil {
+		a.head, a.written = rec.Head, [][]Entry{rec.Journal}
+	}
+}
+
 // wrote keeps what the observer may ask for. a.mu is held.
 func (a *activation) wrote(w *write, c *Commit) {
 	if a.eng.opts.Observer == nil {

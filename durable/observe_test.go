@@ -397,3 +397,23 @@ func (s *stalled) Claim(ctx context.Context, c *durable.Claim) (*durable.Record,
 	time.Sleep(time.Second)
 	return s.Store.Claim(ctx, c)
 }
+
+// TestObserverOfAnUnreadableJournal: the observer is told of the activation that
+// parks it, or nobody who counts what is parked would hear of it.
+func TestObserverOfAnUnreadableJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &diary{}
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) { return 0, durable.Wait(ctx, "w", time.Hour) })
+		w := newWorld(t, &garbling{Store: mem.New()}, durable.Options{HotWait: -1, Observer: d}, def)
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = x.Wait(t.Context())
+		w.stop()
+		want := []string{"activation", "started", "op w", "activation ends suspended", "activation", "activation ends parked"}
+		if !slices.Equal(d.lines, want) {
+			t.Errorf("got %q, want %q", d.lines, want)
+		}
+	})
+}

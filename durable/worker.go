@@ -343,6 +343,9 @@ func (e *Engine) expire(ctx context.Context, id string) {
 func (e *Engine) parkUnreadable(def *definition, rec *Record, err error) {
 	a := e.newActivation(def, rec.Identity, rec.Owner)
 	a.epoch, a.lease, a.seen, a.detail = rec.Epoch, rec.Lease, rec.Seen, rec.Detail
+	a.claimed(rec)
+	a.begun()
+	defer a.ended()
 	a.park(a.bug(ParkNondeterminism, "", err))
 	a.cleanup()
 }
