@@ -37,6 +37,7 @@ func (x *telling) events() {
 		}
 	}
 	for e := range durable.Milestones(x.rec) {
+		e.At = x.within(e.At)
 		addEvent(x.spanOf(&e), &e)
 	}
 	if x.opts.Payloads {

@@ -354,3 +354,52 @@ func TestIDGeneratorIsNeeded(t *testing.T) {
 		t.Errorf("with nothing configured: got %v, want nil", err)
 	}
 }
+
+// TestRerunEvents: what a re-run has copied is no event from before its spans.
+func TestRerunEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := true
+		def := durable.Define("d", "1", func(ctx *durable.Context, n int) (int, error) {
+			if _, err := durable.Receive[int](ctx, "go", 0); err != nil {
+				return 0, err
+			}
+			return durable.Step(ctx, "b", func(context.Context) (int, error) {
+				if broken {
+					return 0, durable.NoEffect(errors.New("refused"))
+				}
+				return n, nil
+			})
+		})
+		h := newHosts(t, telemetry.Options{}, def)
+		x, err := def.Start(t.Context(), h.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.e.Signal(t.Context(), "x", "go", 1, "1"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = x.Wait(t.Context())
+		broken = false
+		time.Sleep(time.Hour)
+		id, err := h.e.Rerun(t.Context(), "x", "b", "ada", "mended")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := def.Attach(h.e, id).Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		n := 0
+		for _, s := range h.of(id) {
+			for _, e := range s.Events {
+				n++
+				if e.Time.Before(s.StartTime) {
+					t.Errorf("event %q of %q is at %v, want not before its start, %v", e.Name, s.Name, e.Time, s.StartTime)
+				}
+			}
+		}
+		if n < 2 {
+			t.Errorf("%d events, want the signal and the re-run", n)
+		}
+	})
+}
