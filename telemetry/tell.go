@@ -133,7 +133,7 @@ func (x *telling) begin(op *durable.OperationInfo) {
 		if op.Attempts > 1 {
 			attrs = append(attrs, attribute.Int("clew.attempts", op.Attempts))
 		}
-		if op.Started.Before(x.rec.Created) {
+		if x.rec.Origin != "" && op.Started.Before(x.rec.Created) { // not by a clock that is behind
 			attrs = append(attrs, attribute.Bool("clew.operation.copied", true)) // from the origin of a re-run
 		}
 		return withSubtype(attrs, op.Subtype)

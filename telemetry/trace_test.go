@@ -403,3 +403,24 @@ func TestRerunEvents(t *testing.T) {
 		}
 	})
 }
+
+// TestSkew: a host whose clock is behind that of the one which created the execution
+// has copied nothing.
+func TestSkew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sg := trip(t, false)
+		h := newHosts(t, telemetry.Options{}, sg)
+		if err := runs(h, sg.Definition, "t1", "ada"); err != nil {
+			t.Fatal(err)
+		}
+		rec := h.record("t1")
+		rec.Created = rec.Created.Add(50 * time.Millisecond)
+		h.spans.Reset()
+		if err := h.tele.Tell(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if got := text(find(t, h.spans.GetSpans(), "flight"), "clew.operation.copied"); got != "" {
+			t.Errorf("clew.operation.copied is %q, want none", got)
+		}
+	})
+}
