@@ -80,6 +80,9 @@ func endedOnly(asked []durable.Status) ([]durable.Status, error) {
 
 // again tells one execution that a list has shown.
 func (t *Telemetry) again(ctx context.Context, store durable.Store, h *durable.Head, p *pace, told *Told) error {
+	if h.Definition == durable.PauseDefinition {
+		return nil // no execution, but as stores keep pauses
+	}
 	if !t.rootOf(ctx, &h.Identity).flags.IsSampled() {
 		told.Unsampled++
 		return nil

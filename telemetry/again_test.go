@@ -275,3 +275,18 @@ func (s slowly) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) 
 	time.Sleep(time.Second)
 	return s.InMemoryExporter.ExportSpans(ctx, spans)
 }
+
+// TestPausesAreNotTold: what stores keep of pauses is no execution.
+func TestPausesAreNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sg := trip(t, false)
+		h := newHosts(t, telemetry.Options{}, sg)
+		if err := h.e.Pause(t.Context(), durable.Pause{Definition: "trip", Starts: true, Actor: "ada", Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		told, err := h.tele.TellEnded(t.Context(), h.store, durable.ListQuery{})
+		if got := h.spans.GetSpans(); err != nil || told.Executions != 0 || len(got) != 0 {
+			t.Errorf("got %+v, %v, spans %v, want none", told, err, named(got))
+		}
+	})
+}
