@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/baggage"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -287,6 +288,45 @@ func TestPausesAreNotTold(t *testing.T) {
 		told, err := h.tele.TellEnded(t.Context(), h.store, durable.ListQuery{})
 		if got := h.spans.GetSpans(); err != nil || told.Executions != 0 || len(got) != 0 {
 			t.Errorf("got %+v, %v, spans %v, want none", told, err, named(got))
+		}
+	})
+}
+
+// TestForeignSpan: whoever tells again may be in a span of its own, and an engine's
+// BaseContext may have one. An execution with no trace but baggage is in neither.
+func TestForeignSpan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sg := trip(t, false)
+		h := newHosts(t, telemetry.Options{}, sg)
+		member, err := baggage.NewMember("tenant", "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		bag, err := baggage.New(member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := sg.Start(baggage.ContextWithBaggage(t.Context(), bag), h.e, "t1", "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = x.Wait(t.Context())
+		time.Sleep(time.Second)
+		first := find(t, h.spans.GetSpans(), "trip").SpanContext
+		h.spans.Reset()
+		for _, flags := range []trace.TraceFlags{trace.FlagsSampled, 0} {
+			ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: flags}))
+			if told, err := h.tele.TellEnded(ctx, h.store, durable.ListQuery{}); err != nil || told.Executions != 1 {
+				t.Fatalf("flags %v: got %+v, %v, want one execution", flags, told, err)
+			}
+		}
+		for _, s := range h.spans.GetSpans() {
+			if s.SpanContext.TraceID() != first.TraceID() {
+				t.Errorf("%q is told again in trace %v, want %v", s.Name, s.SpanContext.TraceID(), first.TraceID())
+			}
+		}
+		if own := find(t, h.spans.GetSpans(), "trip"); own.Parent.IsValid() {
+			t.Errorf("the execution stands below %v, want no parent", own.Parent)
 		}
 	})
 }

@@ -31,6 +31,9 @@ func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
 	r := &root{ctx: ctx, id: id.ID, flags: trace.FlagsSampled}
 	var sc trace.SpanContext
 	if len(id.Trace) > 0 {
+		if trace.SpanContextFromContext(ctx).IsValid() { // a span of whoever tells, which a record of baggage alone would leave there
+			ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+		}
 		r.ctx = t.opts.Propagator.Extract(ctx, propagation.MapCarrier(id.Trace))
 		sc = trace.SpanContextFromContext(r.ctx)
 	}
