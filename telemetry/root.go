@@ -69,8 +69,13 @@ func (r *root) at(id trace.SpanID) trace.SpanContext {
 
 // StartOption keeps the trace context and baggage of ctx with an execution that
 // is about to be started by an engine that does not have this observer. One that
-// has keeps them by itself.
+// has keeps them by itself. Where ctx has no span the sampler is asked, as about a
+// span "clew start", and what it says holds for the execution.
 func (t *Telemetry) StartOption(ctx context.Context) durable.StartOption {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		traceID, spanID := generator{}.NewIDs(context.Background()) // those of the execution are not known here
+		ctx = t.decided(ctx, &wanted{trace: traceID, span: spanID}, "clew start")
+	}
 	return durable.WithTrace(t.carry(ctx))
 }
 
@@ -101,11 +106,18 @@ func (t *Telemetry) ObserveStart(ctx context.Context, id *durable.Identity, by *
 	}
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		s := seedOf(id.ID)
-		if sc := t.probe(&wanted{trace: s.trace, span: s.span(kindExecution)}, id.Definition); sc.IsValid() && !sc.IsSampled() {
-			ctx = trace.ContextWithSpanContext(ctx, sc)
-		} // if it is sampled that follows from nothing being kept
+		ctx = t.decided(ctx, &wanted{trace: s.trace, span: s.span(kindExecution)}, id.Definition)
 	}
 	return t.carry(ctx)
+}
+
+// decided asks the sampler about an execution that begins in no span. If it is
+// sampled that follows from nothing being kept.
+func (t *Telemetry) decided(ctx context.Context, w *wanted, name string) context.Context {
+	if sc := t.probe(w, name); sc.IsValid() && !sc.IsSampled() {
+		return trace.ContextWithSpanContext(ctx, sc)
+	}
+	return ctx
 }
 
 // spec says what span to start.

@@ -119,3 +119,28 @@ func TestUnsampledStarter(t *testing.T) {
 		}
 	})
 }
+
+// TestStartOptionSamples: whoever starts without an observer samples as one with it.
+func TestStartOptionSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		def := durable.Define("d", "1", func(*durable.Context, int) (int, error) { return 1, nil })
+		h := newSampled(t, telemetry.Sampler(sdktrace.ParentBased(sdktrace.NeverSample())), telemetry.Options{}, def)
+		starter, err := durable.New(h.store, durable.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := starter.Register(def); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := def.Start(t.Context(), starter, "x", 1, h.tele.StartOption(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if !h.record("x").Status.Ended() {
+			t.Fatal("it has not ended")
+		}
+		if got := h.spans.GetSpans(); len(got) != 0 {
+			t.Errorf("%v are exported, want nothing of an execution that the sampler drops", named(got))
+		}
+	})
+}
