@@ -59,7 +59,7 @@ func (a *activation) commit(w write) error {
 		a.mu.Unlock()
 		return ErrUnseen
 	}
-	if len(a.pending) == 0 && w.status == StatusRunning && len(w.extra) == 0 && !w.renew && a.create == nil {
+	if len(a.pending) == 0 && w.status == StatusRunning && len(w.extra) == 0 && w.next == nil && !w.renew && a.create == nil {
 		a.mu.Unlock()
 		return nil
 	}
