@@ -67,8 +67,9 @@ type activation struct {
 	noted []*Observation  // for the observer, once durable
 
 	// What the observer may ask for; without one they are not kept.
-	head    Head      // as last written here
-	written [][]Entry // the journal, as far as it is durable, by writes
+	lastRun *Observation // of the run that a write on its way ends
+	head    Head         // as last written here
+	written [][]Entry    // the journal, as far as it is durable, by writes
 
 	strands map[*strand]struct{}
 	blocked int           // strands that wait for something durable

@@ -31,6 +31,11 @@ type write struct {
 	extra []Entry
 }
 
+// flushes tells whether a write does nothing but to take the pending entries along.
+func (w *write) flushes() bool {
+	return w.status == StatusRunning && w.next == nil && len(w.extra) == 0 && !w.renew
+}
+
 // flush makes everything appended so far durable. On return without error it
 // is, and the claim was still held.
 func (a *activation) flush() error { return a.commit(write{status: StatusRunning}) }
@@ -59,7 +64,7 @@ func (a *activation) commit(w write) error {
 		a.mu.Unlock()
 		return ErrUnseen
 	}
-	if len(a.pending) == 0 && w.status == StatusRunning && len(w.extra) == 0 && w.next == nil && !w.renew && a.create == nil {
+	if len(a.pending) == 0 && w.flushes() && a.create == nil {
 		a.mu.Unlock()
 		return nil
 	}
@@ -140,6 +145,7 @@ func (a *activation) build(w *write) (c *Commit, taken batched) {
 		c.Due = c.Now.Add(a.id.Retention)
 	}
 	if w.next != nil {
+		a.runEnds(taken.entries)
 		a.anew(w, c)
 	}
 	a.pending, a.open, a.closed, a.progress, a.noted = nil, nil, nil, false, nil

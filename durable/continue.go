@@ -52,13 +52,12 @@ func (*nextRun) Error() string { return "durable: continues as new; the handler 
 // continueAs records that the next run begins. ErrUnseen when something
 // arrived before.
 func (a *activation) continueAs(input []byte, asked bool) error {
-	tell := a.runEnds()
 	err := a.commit(write{
 		ifSeen: true, unlessCancelled: !asked, unlessTerminated: true, status: StatusRunning,
 		next: &Entry{Kind: EntryContinued, At: now(), Payload: input},
 	})
 	if err == nil {
-		tell()
+		a.runEnded()
 	}
 	return err
 }

@@ -200,6 +200,28 @@ func TestCrashContinueAsNew(t *testing.T) {
 	})
 }
 
+// TestCrashContinueAsNewLate: a run that ends when all that it did has been written
+// is followed by the next one.
+func TestCrashContinueAsNewLate(t *testing.T) {
+	everywhere(t, func(w *durabletest.World, c *tally) func(*durable.Context, int) (string, error) {
+		return func(ctx *durable.Context, n int) (string, error) {
+			if c.add(fmt.Sprint("run ", n)) > 20 {
+				return "", fmt.Errorf("run %d has no end", n)
+			}
+			if _, err := count(ctx, c, "s"); err != nil || n == 2 {
+				return "done", err
+			}
+			time.Sleep(100 * time.Millisecond) // longer than a result may stay unwritten
+			return "", durable.ContinueAsNew(ctx, n+1)
+		}
+	}, func(w *durabletest.World, c *tally, h *durable.Head) {
+		succeeded(w, h, `"done"`)
+		if c.get("x/1/s") == 0 || c.get("x/2/s") == 0 {
+			w.Errorf("got %v, want a step under a key of each run", c.n)
+		}
+	})
+}
+
 // TestTerminate: nothing of the execution runs any more, whatever it is doing.
 func TestTerminate(t *testing.T) {
 	for _, doing := range []string{"step", "wait", "hot", "park", "delay"} {

@@ -357,21 +357,24 @@ func (a *activation) operations() []OperationInfo {
 	return a.journal.infos()
 }
 
-// runEnds returns what tells the observer that a run has ended, once the next
-// one has begun.
-func (a *activation) runEnds() func() {
+// runEnds keeps what the observer is to be told of the run that the next write
+// ends, which drops its journal, and what is pending with it. a.mu is held.
+func (a *activation) runEnds(pending []Entry) {
 	if a.eng.opts.Observer == nil {
-		return func() {}
+		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	o := a.observation(ObserveRunEnd, time.Time{})
-	rec := &Record{Head: a.head, Journal: slices.Concat(append(a.written[:len(a.written):len(a.written)], a.pending)...)}
+	rec := &Record{Head: a.head, Journal: slices.Concat(append(slices.Clip(a.written), pending)...)}
 	ops := a.journal.infos()
-	o.Record, o.Operations = func() *Record { return rec }, func() []OperationInfo { return ops }
-	return func() {
-		o.At = now()
-		a.eng.observe(a.ctx, o)
+	a.lastRun = a.observation(ObserveRunEnd, now())
+	a.lastRun.Record, a.lastRun.Operations = func() *Record { return rec }, func() []OperationInfo { return ops }
+}
+
+// runEnded tells the observer that a run has ended, once the next one has begun.
+func (a *activation) runEnded() {
+	if a.lastRun != nil {
+		a.lastRun.At = now()
+		a.eng.observe(a.ctx, a.lastRun)
+		a.lastRun = nil
 	}
 }
 

@@ -90,27 +90,92 @@ func TestObserver(t *testing.T) {
 	}
 }
 
+// ends is an observer that keeps by which attempt, and how long after the start of
+// the test, bodies returned, and when the last activation's unwinding had begun.
+type ends struct {
+	mu       sync.Mutex
+	began    time.Time
+	attempts []string
+	unwind   time.Duration
+}
+
+func (x *ends) Observe(ctx context.Context, o *durable.Observation) context.Context {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case o.Kind == durable.ObserveActivationStart && x.began.IsZero():
+		x.began = o.At
+	case o.Kind == durable.ObserveAttemptEnd:
+		x.attempts = append(x.attempts, fmt.Sprint(o.Attempt, " after ", o.At.Sub(x.began).Truncate(time.Second)))
+	case o.Kind == durable.ObserveActivationEnd && !o.UnwindStarted.IsZero():
+		x.unwind = o.UnwindStarted.Sub(x.began)
+	}
+	return ctx
+}
+
 // TestObserverOfALateBody: a body that ignores its timeout, and returns after the
-// next attempt has, is told of as the attempt that it was.
+// next attempt has, is told of as the attempt that it was, at the time at which it
+// returned; so is one that outlives its engine.
 func TestObserverOfALateBody(t *testing.T) {
-	d := &diary{}
+	x := &ends{}
 	var n atomic.Int64
-	bubble(t, durable.Options{Observer: d, HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+	bubble(t, durable.Options{Observer: x, HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
 		return durable.Step(ctx, "s", func(context.Context) (int, error) {
 			if n.Add(1) == 1 {
 				time.Sleep(time.Minute)
 			}
 			return 1, nil
-		}, durable.WithTimeout(time.Second), durable.WithRetry(durable.Retry{Initial: time.Millisecond}))
+		}, durable.WithTimeout(time.Second), durable.WithRetry(durable.Retry{Initial: time.Second, NoJitter: true}))
 	}, func(w *world, _ *durable.Execution[int], _ int, err error) {
 		if err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Minute)
 	})
-	want := []string{"attempt s", "attempt s 2", "attempt ends s 2", "attempt ends s"}
-	if got := slices.DeleteFunc(d.lines, func(line string) bool { return !strings.HasPrefix(line, "attempt") }); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	if want := []string{"2 after 3s", "1 after 1m0s"}; !slices.Equal(x.attempts, want) {
+		t.Errorf("got %q, want %q", x.attempts, want)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		x := &ends{}
+		def := durable.Define("d", "1", func(ctx *durable.Context, _ int) (int, error) {
+			return durable.Step(ctx, "s", func(context.Context) (int, error) { time.Sleep(time.Hour); return 1, nil }, durable.WithTimeout(2*time.Hour))
+		})
+		w := newWorld(t, mem.New(), durable.Options{Observer: x}, def)
+		if _, err := def.Start(t.Context(), w.e, "x", 1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.stop()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if want := []string{"1 after 1h0m0s"}; !slices.Equal(x.attempts, want) {
+			t.Errorf("of a body that outlives its engine got %q, want %q", x.attempts, want)
+		}
+	})
+}
+
+// TestObserverUnwindStarted: the unwinding begins with the start of the first undo.
+func TestObserverUnwindStarted(t *testing.T) {
+	x := &ends{}
+	bubble(t, durable.Options{Observer: x, HotWait: -1}, func(ctx *durable.Context, _ int) (int, error) {
+		if err := durable.Wait(ctx, "w", time.Hour); err != nil {
+			return 0, err
+		}
+		for _, name := range []string{"b", "a"} {
+			_, err := durable.Step(ctx, name, func(context.Context) (int, error) { time.Sleep(10 * time.Second); return 1, nil }, durable.WithSubtype(durable.SubtypeUndo, 0))
+			if err != nil {
+				return 0, err
+			}
+		}
+		return 1, nil
+	}, func(w *world, _ *durable.Execution[int], _ int, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		w.stop()
+	})
+	if off := x.unwind - time.Hour; off < 0 || off > 5*time.Second {
+		t.Errorf("it began after %v, want an hour, and until somebody looks", x.unwind)
 	}
 }
 
@@ -414,6 +479,45 @@ func TestObserverOfAnUnreadableJournal(t *testing.T) {
 		want := []string{"activation", "started", "op w", "activation ends suspended", "activation", "activation ends parked"}
 		if !slices.Equal(d.lines, want) {
 			t.Errorf("got %q, want %q", d.lines, want)
+		}
+	})
+}
+
+// sluggish takes a second for each commit.
+type sluggish struct{ *mem.Store }
+
+func (s sluggish) Commit(ctx context.Context, c *durable.Commit) (durable.Receipt, error) {
+	time.Sleep(time.Second)
+	return s.Store.Commit(ctx, c)
+}
+
+// TestObserverOfARunInFlight: what a run has on its way to the store as it ends is
+// part of it.
+func TestObserverOfARunInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		def := durable.Define("d", "1", func(ctx *durable.Context, n int) (int, error) {
+			if _, err := step(ctx, "s", n); err != nil || n == 2 {
+				return n, err
+			}
+			time.Sleep(100 * time.Millisecond) // longer than a completion may stay unwritten
+			return 0, durable.ContinueAsNew(ctx, n+1)
+		})
+		w := newWorld(t, sluggish{mem.New()}, durable.Options{HotWait: -1, Observer: k}, def)
+		x, err := def.Start(t.Context(), w.e, "x", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		if len(k.ends) == 0 || k.ends[0].Kind != durable.ObserveRunEnd || k.ends[0].Run != 1 {
+			t.Fatalf("got %+v, want the end of run 1 first", k.ends)
+		}
+		isResult := func(e durable.Entry) bool { return e.Kind == durable.EntryResult }
+		if journal := k.ends[0].Record().Journal; !slices.ContainsFunc(journal, isResult) {
+			t.Errorf("run 1 had %+v, want its step's result among it", journal)
 		}
 	})
 }

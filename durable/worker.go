@@ -14,7 +14,8 @@ import (
 // looks for more, until ctx ends. Then it drains: no step starts any more,
 // running ones have Options.DrainTimeout to finish, and what is left is
 // handed over durably. It returns nil after everything that it started has
-// returned. An engine runs once.
+// returned, but for bodies that ignore the end of their context. An engine runs
+// once.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.enter(); err != nil {
 		return err

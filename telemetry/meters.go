@@ -18,6 +18,7 @@ type meters struct {
 	started, ended_, parked, attempts, retries, lost counter
 	units                                            metric.Float64Counter
 	unwind, late                                     metric.Float64Histogram
+	measured                                         counter // for the sets of the three above
 }
 
 func newMeters(m metric.Meter) (*meters, error) {
@@ -71,18 +72,6 @@ func (l labels) by(name, value string) labels {
 	return l
 }
 
-// set is labels as instruments take them.
-func (l labels) set() metric.MeasurementOption {
-	attrs := []attribute.KeyValue{attribute.String("clew.definition", l.definition)}
-	if l.a != "" {
-		attrs = append(attrs, attribute.String(l.a, l.av))
-	}
-	if l.b != "" {
-		attrs = append(attrs, attribute.String(l.b, l.bv))
-	}
-	return metric.WithAttributeSet(attribute.NewSet(attrs...))
-}
-
 // counter counts by labels, and is asked for its counts when metrics are
 // collected: instruments that are told of each are ten times slower, and
 // each attempt is counted.
@@ -93,27 +82,33 @@ type counter struct {
 
 type count struct {
 	atomic.Int64
-	set metric.MeasurementOption
+	set metric.MeasurementOption // the labels, as instruments take them
 }
 
-func (c *counter) add(l labels) {
+func (c *counter) add(l labels) { c.of(l).Add(1) }
+
+// of returns the count of labels, which is made once.
+func (c *counter) of(l labels) *count {
 	c.mu.RLock()
 	n := c.counts[l]
 	c.mu.RUnlock()
-	if n == nil {
-		n = c.make(l)
+	if n != nil {
+		return n
 	}
-	n.Add(1)
-}
-
-func (c *counter) make(l labels) *count {
+	attrs := []attribute.KeyValue{attribute.String("clew.definition", l.definition)}
+	if l.a != "" {
+		attrs = append(attrs, attribute.String(l.a, l.av))
+	}
+	if l.b != "" {
+		attrs = append(attrs, attribute.String(l.b, l.bv))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = map[labels]*count{}
 	}
 	if c.counts[l] == nil {
-		c.counts[l] = &count{set: l.set()}
+		c.counts[l] = &count{set: metric.WithAttributeSet(attribute.NewSet(attrs...))}
 	}
 	return c.counts[l]
 }
@@ -134,7 +129,7 @@ func (x *meters) observe(ctx context.Context, o *durable.Observation) {
 		x.started.add(def)
 	case durable.ObserveActivationStart:
 		if o.Late > 0 {
-			x.late.Record(ctx, o.Late.Seconds(), def.set())
+			x.late.Record(ctx, o.Late.Seconds(), x.measured.of(def).set)
 		}
 	case durable.ObserveActivationEnd:
 		switch {
@@ -170,11 +165,11 @@ func (x *meters) ended(ctx context.Context, o *durable.Observation, u durable.Us
 	}
 	x.ended_.add(of)
 	if u != (durable.Usage{}) {
-		x.units.Add(ctx, float64(u.WriteUnits), def.by("clew.unit", "write").set())
-		x.units.Add(ctx, float64(u.IndexUnits), def.by("clew.unit", "index").set())
-		x.units.Add(ctx, u.ReadUnits, def.by("clew.unit", "read").set())
+		x.units.Add(ctx, float64(u.WriteUnits), x.measured.of(def.by("clew.unit", "write")).set)
+		x.units.Add(ctx, float64(u.IndexUnits), x.measured.of(def.by("clew.unit", "index")).set)
+		x.units.Add(ctx, u.ReadUnits, x.measured.of(def.by("clew.unit", "read")).set)
 	}
 	if !o.UnwindStarted.IsZero() {
-		x.unwind.Record(ctx, o.At.Sub(o.UnwindStarted).Seconds(), def.set())
+		x.unwind.Record(ctx, o.At.Sub(o.UnwindStarted).Seconds(), x.measured.of(def).set)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/clewdev/clew/durable"
 	"github.com/clewdev/clew/saga"
@@ -129,38 +130,41 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// TestUnits: what ended executions had consumed is counted by kind, halves too.
+// TestUnits: what ended executions had consumed is counted by kind, halves too,
+// whether they are sampled or not.
 func TestUnits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHosts(t, telemetry.Options{})
-		sg := trip(t, false)
-		e, err := durable.New(billed{h.store}, durable.Options{Observer: h.tele})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := e.Register(sg); err != nil {
-			t.Fatal(err)
-		}
-		h.e = e
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- e.Run(ctx) }()
-		synctest.Wait()
-		if err := runs(h, sg.Definition, "x", "ada"); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-		<-done
-		got := map[string]float64{}
-		for _, p := range h.points() {
-			if unit, ok := p.attrs.Value("clew.unit"); ok {
-				got[unit.String()] = p.sum
+	for _, sampler := range []sdktrace.Sampler{sdktrace.AlwaysSample(), sdktrace.NeverSample()} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newSampled(t, sampler, telemetry.Options{})
+			sg := trip(t, false)
+			e, err := durable.New(billed{h.store}, durable.Options{Observer: h.tele})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if want := "map[index:2 read:1.5 write:8]"; fmt.Sprint(got) != want {
-			t.Errorf("got %v, want %s", got, want)
-		}
-	})
+			if err := e.Register(sg); err != nil {
+				t.Fatal(err)
+			}
+			h.e = e
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- e.Run(ctx) }()
+			synctest.Wait()
+			if err := runs(h, sg.Definition, "x", "ada"); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			<-done
+			got := map[string]float64{}
+			for _, p := range h.points() {
+				if unit, ok := p.attrs.Value("clew.unit"); ok {
+					got[unit.String()] = p.sum
+				}
+			}
+			if want := "map[index:2 read:1.5 write:8]"; fmt.Sprint(got) != want {
+				t.Errorf("%s: got %v, want %s", sampler.Description(), got, want)
+			}
+		})
+	}
 }
 
 // TestClaimsLost: by who was quicker, by who took a claim away, and by the end of

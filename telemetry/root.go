@@ -38,7 +38,7 @@ func (t *Telemetry) rootOf(ctx context.Context, id *durable.Identity) *root {
 		sc = trace.SpanContextFromContext(r.ctx)
 	}
 	if sc.IsValid() && !sc.IsSampled() {
-		r.trace, r.flags = sc.TraceID(), sc.TraceFlags()
+		r.trace, r.flags, r.starter = sc.TraceID(), sc.TraceFlags(), sc
 		return r // it has no spans, and r.ctx says so
 	}
 	r.seed, r.version = seedOf(id.ID), attribute.String("clew.definition.version", id.Version)

@@ -179,6 +179,38 @@ func TestInvoked(t *testing.T) {
 	})
 }
 
+// TestInvokedUnsampled: what a starter that is not sampled says of its trace reaches
+// what is invoked.
+func TestInvokedUnsampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := durable.Define("inner", "1", func(_ *durable.Context, n int) (int, error) { return n, nil })
+		outer := durable.Define("outer", "1", func(ctx *durable.Context, n int) (int, error) {
+			return durable.Invoke(ctx, "ask", inner, n, durable.WithInvokeID("in"))
+		})
+		h := newHosts(t, telemetry.Options{}, outer, inner)
+		state, err := trace.ParseTraceState("a=b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		starter := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceState: state})
+		x, err := outer.Start(trace.ContextWithSpanContext(t.Context(), starter), h.e, "out", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		kept := h.record("in").Trace
+		if parent := kept["traceparent"]; !strings.HasPrefix(parent, "00-"+starter.TraceID().String()) || !strings.HasSuffix(parent, "-00") || kept["tracestate"] != "a=b" {
+			t.Errorf("it keeps %v, want the starter's trace, not sampled, with a=b", kept)
+		}
+		if got := h.spans.GetSpans(); len(got) != 0 {
+			t.Errorf("%v are exported", named(got))
+		}
+	})
+}
+
 // TestRuns: the runs of an execution that continues as new are in its trace,
 // each with its operations.
 func TestRuns(t *testing.T) {
@@ -210,6 +242,32 @@ func TestRuns(t *testing.T) {
 	})
 }
 
+// mendable is a step that is refused while it is broken.
+func mendable(ctx *durable.Context, broken *bool) (int, error) {
+	return durable.Step(ctx, "b", func(context.Context) (int, error) {
+		if *broken {
+			return 0, durable.NoEffect(errors.New("refused"))
+		}
+		return 1, nil
+	})
+}
+
+// again runs what failed again from the step that is mended, an hour later.
+func (h *hosts) again(def *durable.Definition[int, int], broken *bool) (id string) {
+	h.t.Helper()
+	*broken = false
+	time.Sleep(time.Hour)
+	id, err := h.e.Rerun(h.t.Context(), "x", "b", "ada", "mended")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := def.Attach(h.e, id).Wait(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	return id
+}
+
 // TestRerun: the spans of a re-run are those of its own record, none before its
 // start, and lead to those of its origin.
 func TestRerun(t *testing.T) {
@@ -219,27 +277,13 @@ func TestRerun(t *testing.T) {
 			if _, err := durable.Step(ctx, "a", func(context.Context) (int, error) { return n, nil }); err != nil {
 				return 0, err
 			}
-			return durable.Step(ctx, "b", func(context.Context) (int, error) {
-				if broken {
-					return 0, durable.NoEffect(errors.New("refused"))
-				}
-				return n, nil
-			})
+			return mendable(ctx, &broken)
 		})
 		h := newHosts(t, telemetry.Options{}, def)
 		if err := runs(h, def, "x", 1); err == nil {
 			t.Fatal("the first run succeeded")
 		}
-		broken = false
-		time.Sleep(time.Hour)
-		id, err := h.e.Rerun(t.Context(), "x", "b", "ada", "mended")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := def.Attach(h.e, id).Wait(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
+		id := h.again(def, &broken)
 		spans := h.of(id)
 		wantTree(t, spans)
 		own, origin := find(t, spans, "d"), find(t, h.of("x"), "d")
@@ -363,12 +407,7 @@ func TestRerunEvents(t *testing.T) {
 			if _, err := durable.Receive[int](ctx, "go", 0); err != nil {
 				return 0, err
 			}
-			return durable.Step(ctx, "b", func(context.Context) (int, error) {
-				if broken {
-					return 0, durable.NoEffect(errors.New("refused"))
-				}
-				return n, nil
-			})
+			return mendable(ctx, &broken)
 		})
 		h := newHosts(t, telemetry.Options{}, def)
 		x, err := def.Start(t.Context(), h.e, "x", 1)
@@ -379,16 +418,7 @@ func TestRerunEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = x.Wait(t.Context())
-		broken = false
-		time.Sleep(time.Hour)
-		id, err := h.e.Rerun(t.Context(), "x", "b", "ada", "mended")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := def.Attach(h.e, id).Wait(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
+		id := h.again(def, &broken)
 		n := 0
 		for _, s := range h.of(id) {
 			for _, e := range s.Events {

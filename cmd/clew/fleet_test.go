@@ -29,6 +29,37 @@ func tableURL(t *testing.T) string {
 	return dynamolocal.URL(t, table)
 }
 
+// onEachStore runs a test on a store of each kind, which the tool knows by its URL.
+func onEachStore(t *testing.T, test func(t *testing.T, u string, store durable.Store)) {
+	t.Helper()
+	for name, open := range map[string]func(*testing.T) string{
+		"SQLite": func(t *testing.T) string {
+			path := filepath.Join(t.TempDir(), "clew.db")
+			db, err := sqlite.Open(path, sqlite.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = db.Close()
+			return "sqlite:" + path
+		},
+		"DynamoDB": func(t *testing.T) string {
+			u := tableURL(t)
+			must(t, "--store", u, "table", "create")
+			return u
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := open(t)
+			store, closer, err := storeurl.Open(u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = closer.Close() }()
+			test(t, u, store)
+		})
+	}
+}
+
 func must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := clew(t, args...)
@@ -77,60 +108,37 @@ func running(t *testing.T, e *durable.Engine) (stop func()) {
 // TestVersions: each execution runs on the version that it started with. What
 // nobody serves stays due, is reported, and goes on as soon as somebody does.
 func TestVersions(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) string{
-		"SQLite": func(t *testing.T) string {
-			path := filepath.Join(t.TempDir(), "stay.db")
-			db, err := sqlite.Open(path, sqlite.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = db.Close()
-			return "sqlite:" + path
-		},
-		"DynamoDB": func(t *testing.T) string {
-			u := tableURL(t)
-			must(t, "--store", u, "table", "create")
-			return u
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u := open(t)
-			store, closer, err := storeurl.Open(u)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = closer.Close() }()
-			first, second := stay("1"), stay("2")
-			e, stop := serve(t, store, first)
-			if _, err := first.Start(t.Context(), e, "old", "in"); err != nil {
-				t.Fatal(err)
-			}
-			stop()
-			e, stop = serve(t, store, second)
-			x, err := second.Start(t.Context(), e, "new", "in")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if out, err := x.Wait(t.Context()); out != "by 2" || err != nil {
-				t.Errorf("the new one: got %q, %v, want it run by 2", out, err)
-			}
-			stop()
-			var v inFlight
-			if err := json.Unmarshal([]byte(must(t, "--store", u, "--json", "versions")), &v); err != nil {
-				t.Fatal(err)
-			}
-			if v.Version != "1" || v.Pending+v.Suspended != 1 || v.Parked != 0 || v.Overdue <= 0 {
-				t.Errorf("got %+v, want one of version 1 that is overdue", v)
-			}
-			contains(t, must(t, "--store", u, "versions"), "stay", "SUSPENDED")
-			e, stop = serve(t, store, first, second)
-			defer stop()
-			if out, err := first.Attach(e, "old").Wait(t.Context()); out != "by 1" || err != nil {
-				t.Errorf("the old one: got %q, %v, want it run by 1", out, err)
-			}
-			contains(t, must(t, "--store", u, "versions"), "nothing is in flight")
-		})
-	}
+	onEachStore(t, func(t *testing.T, u string, store durable.Store) {
+		first, second := stay("1"), stay("2")
+		e, stop := serve(t, store, first)
+		if _, err := first.Start(t.Context(), e, "old", "in"); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		e, stop = serve(t, store, second)
+		x, err := second.Start(t.Context(), e, "new", "in")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := x.Wait(t.Context()); out != "by 2" || err != nil {
+			t.Errorf("the new one: got %q, %v, want it run by 2", out, err)
+		}
+		stop()
+		var v inFlight
+		if err := json.Unmarshal([]byte(must(t, "--store", u, "--json", "versions")), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v.Version != "1" || v.Pending+v.Suspended != 1 || v.Parked != 0 || v.Overdue <= 0 {
+			t.Errorf("got %+v, want one of version 1 that is overdue", v)
+		}
+		contains(t, must(t, "--store", u, "versions"), "stay", "SUSPENDED")
+		e, stop = serve(t, store, first, second)
+		defer stop()
+		if out, err := first.Attach(e, "old").Wait(t.Context()); out != "by 1" || err != nil {
+			t.Errorf("the old one: got %q, %v, want it run by 1", out, err)
+		}
+		contains(t, must(t, "--store", u, "versions"), "nothing is in flight")
+	})
 }
 
 func TestTable(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -112,7 +111,7 @@ func (t *tool) tellNamed(ctx context.Context, tele *telemetry.Telemetry, ids []s
 			n++
 			continue
 		case errors.Is(err, telemetry.ErrNotEnded):
-			err = fmt.Errorf("it has not ended, and is exported when it has; it is %v, possible now are %s, and clew show has what it has done", rec.Status, possible(&rec.Head))
+			err = fmt.Errorf("%w; it is exported when it has ended, and clew show has what it has done", &durable.VerbError{ID: id, Verb: "trace", State: rec.Status.String(), Possible: rec.Verbs()})
 		case errors.Is(err, telemetry.ErrNotSampled):
 			err = errors.New("it was not sampled when it was created, and is not exported; clew history has what it did")
 		case errors.Is(err, durable.ErrNotFound):
@@ -121,13 +120,4 @@ func (t *tool) tellNamed(ctx context.Context, tele *telemetry.Telemetry, ids []s
 		failed = errors.Join(failed, fmt.Errorf("%s: %w", id, err))
 	}
 	return n, failed
-}
-
-// possible are the verbs that an execution takes now.
-func possible(h *durable.Head) string {
-	var names []string
-	for _, v := range h.Verbs() {
-		names = append(names, string(v))
-	}
-	return strings.Join(names, ", ")
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,8 +13,6 @@ import (
 	"go.opentelemetry.io/otel"
 
 	"github.com/clewdev/clew/durable"
-	"github.com/clewdev/clew/internal/storeurl"
-	"github.com/clewdev/clew/store/sqlite"
 )
 
 // collecting leaves one OTEL_* variable, for a collector that answers with status,
@@ -80,61 +77,38 @@ func rests(t *testing.T, store durable.Store) (between time.Time) {
 // TestTrace: what has ended is exported again, by name or as the filters find it, and
 // the number of what has arrived is told; what cannot be is named, with the reason.
 func TestTrace(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) string{
-		"SQLite": func(t *testing.T) string {
-			path := filepath.Join(t.TempDir(), "rest.db")
-			db, err := sqlite.Open(path, sqlite.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = db.Close()
-			return "sqlite:" + path
-		},
-		"DynamoDB": func(t *testing.T) string {
-			u := tableURL(t)
-			must(t, "--store", u, "table", "create")
-			return u
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u := open(t)
-			store, closer, err := storeurl.Open(u)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = closer.Close() }()
-			between := rests(t, store).Format(time.RFC3339Nano)
-			status := collecting(t)
-			for _, tt := range []struct {
-				args []string
-				out  string   // what it says, whole
-				errs []string // what its error says; none: there is none
-			}{
-				{[]string{"early"}, "exported 1 executions, 3 spans\n", nil},
-				{[]string{"--json", "early", "late"}, `{"executions":2,"spans":6}` + "\n", nil},
-				{[]string{"early", "nobody", "goes-on", "unsampled", "late"}, "exported 2 executions, 6 spans\n", []string{
-					"nobody: ", "clew ls", "goes-on: it has not ended", "it is suspended", "cancel, terminate", "unsampled: it was not sampled"}},
-				{[]string{"--ended-since", "1h"}, "exported 2 executions, 6 spans; 1 were not sampled when they were created, and are not exported\n", nil},
-				{[]string{"--ended-since", between, "--json"}, `{"executions":1,"spans":3,"unsampled":1}` + "\n", nil},
-				{[]string{"--until", between, "--ended-since", "1h"}, "exported 1 executions, 3 spans\n", nil},
-				{[]string{"--definition", "other"}, "exported 0 executions, 0 spans\n", nil},
-				{[]string{"--status", "failed"}, "exported 0 executions, 0 spans\n", nil},
-				{[]string{"--status", "succeeded,running"}, "", []string{"only what has ended", "--status", "terminated"}},
-				{[]string{"--parked-for", "undo-failed"}, "", []string{"only what has ended", "--parked-for"}},
-				{nil, "", []string{"trace what?", "--ended-since 10m"}},
-				{[]string{"early", "--ended-since", "1h"}, "", []string{"--ended-since is for many"}},
-				{[]string{"early", "--definition", "rest"}, "", []string{"--definition is for many"}},
-				{[]string{"--ended-since", "lunch"}, "", []string{`"lunch" is neither a time`}},
-			} {
-				wantTrace(t, u, tt.args, tt.out, tt.errs)
-			}
-			status.Store(http.StatusForbidden)
-			wantTrace(t, u, []string{"early"}, "", []string{"taken 0 spans", "403"})
-			wantTrace(t, u, []string{"--ended-since", "1h"}, "", []string{"taken 0 spans", "403"})
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-			wantTrace(t, u, []string{"early"}, "", []string{"no OTEL_* variable", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"})
-		})
-	}
+	onEachStore(t, func(t *testing.T, u string, store durable.Store) {
+		between := rests(t, store).Format(time.RFC3339Nano)
+		status := collecting(t)
+		for _, tt := range []struct {
+			args []string
+			out  string   // what it says, whole
+			errs []string // what its error says; none: there is none
+		}{
+			{[]string{"early"}, "exported 1 executions, 3 spans\n", nil},
+			{[]string{"--json", "early", "late"}, `{"executions":2,"spans":6}` + "\n", nil},
+			{[]string{"early", "nobody", "goes-on", "unsampled", "late"}, "exported 2 executions, 6 spans\n", []string{
+				"nobody: ", "clew ls", "goes-on: ", "cannot trace", "which is suspended: possible is cancel terminate", "clew show", "unsampled: it was not sampled"}},
+			{[]string{"--ended-since", "1h"}, "exported 2 executions, 6 spans; 1 were not sampled when they were created, and are not exported\n", nil},
+			{[]string{"--ended-since", between, "--json"}, `{"executions":1,"spans":3,"unsampled":1}` + "\n", nil},
+			{[]string{"--until", between, "--ended-since", "1h"}, "exported 1 executions, 3 spans\n", nil},
+			{[]string{"--definition", "other"}, "exported 0 executions, 0 spans\n", nil},
+			{[]string{"--status", "failed"}, "exported 0 executions, 0 spans\n", nil},
+			{[]string{"--status", "succeeded,running"}, "", []string{"only what has ended", "--status", "terminated"}},
+			{[]string{"--parked-for", "undo-failed"}, "", []string{"only what has ended", "--parked-for"}},
+			{nil, "", []string{"trace what?", "--ended-since 10m"}},
+			{[]string{"early", "--ended-since", "1h"}, "", []string{"--ended-since is for many"}},
+			{[]string{"early", "--definition", "rest"}, "", []string{"--definition is for many"}},
+			{[]string{"--ended-since", "lunch"}, "", []string{`"lunch" is neither a time`}},
+		} {
+			wantTrace(t, u, tt.args, tt.out, tt.errs)
+		}
+		status.Store(http.StatusForbidden)
+		wantTrace(t, u, []string{"early"}, "", []string{"taken 0 spans", "403"})
+		wantTrace(t, u, []string{"--ended-since", "1h"}, "", []string{"taken 0 spans", "403"})
+		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+		wantTrace(t, u, []string{"early"}, "", []string{"no OTEL_* variable", "OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"})
+	})
 }
 
 func wantTrace(t *testing.T, store string, args []string, want string, errs []string) {
